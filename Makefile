@@ -1,0 +1,38 @@
+# Every target makes the environment it needs; the second time that takes no time.
+.PHONY: help demo test check format lock bench clean
+
+help:
+	@echo "make demo    one fused answer from a real model on this machine, no key"
+	@echo "make test    checks and tests"
+	@echo "make check   checks only: format, lint, types, layers"
+	@echo "make format  rewrites the code in its format"
+	@echo "make lock    writes requirements/*.lock anew (UPGRADE=1 for newer versions)"
+	@echo "make bench   prints the benchmarks' figures"
+	@echo "make clean   deletes what the other targets made, the model cache excepted"
+
+demo:
+	@scripts/demo
+
+test:
+	@scripts/test
+
+check:
+	@scripts/check
+
+format:
+	@scripts/environment dev
+	@.venv/bin/ruff check --quiet --fix src tests benchmarks
+	@.venv/bin/ruff format src tests benchmarks
+
+lock:
+	@scripts/environment dev
+	@scripts/lock $(if $(UPGRADE),--upgrade)
+
+bench:
+	@scripts/environment dev
+	@for name in latency concurrency; do .venv/bin/python -m benchmarks.$$name || exit 1; done
+
+clean:
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
+	rm -rf tests/clients/node/node_modules
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The OpenAI chat-completions wire vocabulary: requests, completions, chunks, SSE. Pure."""

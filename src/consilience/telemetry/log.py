@@ -1,0 +1,75 @@
+"""Log lines: one event name, then fields. Never a prompt, an answer, a key or an address.
+
+```python
+log("request", id=request_id, status=200, ms=412)
+```
+prints `request id=req-1 status=200 ms=412`, or a JSON object a line with `as_json`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from contextvars import ContextVar
+from typing import Any
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The id of the request at work, for every line that is written on its behalf."""
+
+_LOGGER = logging.getLogger("consilience")
+
+
+def log(event: str, *, level: int = logging.INFO, **fields: Any) -> None:
+    """Writes one event. Fields that are None are left out; the request's id is put in front."""
+    if _LOGGER.isEnabledFor(level):
+        _LOGGER.log(level, event, extra={"fields": _kept(fields)})
+
+
+def log_failure(event: str, exc: BaseException, **fields: Any) -> None:
+    """Writes an event for an unexpected error, with its traceback."""
+    _LOGGER.error(event, extra={"fields": _kept(fields)}, exc_info=exc)
+
+
+def _kept(fields: dict[str, Any]) -> dict[str, Any]:
+    kept = {k: v for k, v in fields.items() if v is not None}
+    known = request_id.get()
+    return kept if known is None or "id" in kept else {"id": known, **kept}
+
+
+def configure(*, as_json: bool = False, level: int = logging.INFO) -> None:
+    """Sends events to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if as_json else _Text())
+    _LOGGER.handlers[:] = [handler]
+    _LOGGER.setLevel(level)
+    _LOGGER.propagate = False
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = getattr(record, "fields", {})
+        words = [self.formatTime(record), record.levelname.lower(), record.getMessage()]
+        words += [f"{k}={_shown(v)}" for k, v in fields.items()]
+        line = " ".join(words)
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        body = {
+            "time": self.formatTime(record),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            body["exception"] = self.formatException(record.exc_info)
+        return json.dumps(body, default=str)
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    # what a terminal would act on is escaped like a space: a path may hold anything
+    plain = text.isprintable() and not any(c.isspace() or c == '"' for c in text)
+    return text if text and plain else json.dumps(text)

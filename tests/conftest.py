@@ -1,0 +1,24 @@
+"""Shared fixtures. Fakes stand at seams: a scripted upstream, a raw loopback server, a real one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Every async test runs on asyncio, which is what the gateway runs on."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def own_logger() -> Iterator[None]:
+    """Leaves the package's logger as it was: `configure` binds it to the current stderr."""
+    logger = logging.getLogger("consilience")
+    before = (logger.handlers[:], logger.level, logger.propagate)
+    yield
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])

@@ -1,0 +1,226 @@
+"""The face of a looper: an algorithm that turns one request into an `Outcome`.
+
+A looper deliberates; it does not deliver. It never sees `stream`, bytes or HTTP. What it returns
+is a final request still to be sent, or a completion already in hand, with fallbacks of the same
+two kinds. The gateway sends, streams and falls back.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from ..chat.codec import Body
+from ..chat.completion import Completion, Usage
+from ..chat.request import ChatRequest
+from ..errors import ConsilienceError
+
+Stage = Literal["panel", "judge", "synthesis", "single"]
+StageStatus = Literal["ok", "failed", "timeout", "cancelled"]
+
+Ask = Callable[[ChatRequest], Awaitable[Completion]]
+"""Asks the model that `request.model` names and gives its whole answer.
+
+Raises only `ConsilienceError`. Cancelling it cancels the upstream call.
+"""
+
+
+class LooperOptions(BaseModel):
+    """Base of every looper's own options: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ignored_keys: ClassVar[Mapping[str, str]] = {}
+    """Keys that the reference knows and we do not act on, each with what is lost by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a looper may know of a model."""
+
+    context_window: int | None = None
+    """Tokens that prompt and answer may have together; None when not declared."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOverrides:
+    """What a request may change of a route's own settings."""
+
+    models: Literal["any", "configured_models", "none"] = "configured_models"
+    max_panel_size: int = 8
+    configured: frozenset[str] = frozenset()
+    """Every name that a panel or judge may have under `configured_models`."""
+    forbidden: frozenset[str] = frozenset()
+    """Slugs and aliases: naming one as panel or judge would be a recursion."""
+    reachable: Callable[[str], bool] = field(default=lambda _model: True)
+    """Whether any upstream would serve this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a decision gives its looper beside the looper's own options."""
+
+    decision: str
+    """The decision's name, for traces."""
+    models: Sequence[str] = ()
+    """The decision's `modelRefs` in order, LoRA names resolved."""
+    output_contract: str = ""
+    output_contract_spec: Mapping[str, Any] | None = None
+    facts: Mapping[str, ModelFacts] = field(default_factory=dict)
+    overrides: RequestOverrides = field(default_factory=RequestOverrides)
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """One upstream call that was made, as it stands in the trace."""
+
+    stage: Stage
+    model: str
+    status: StageStatus
+    latency_ms: int
+    ttft_ms: int | None = None
+    """Milliseconds to the first token; None when the answer came whole."""
+    usage: Usage | None = None
+    cost_usd: Decimal | None = None
+    reason: str | None = None
+    """Why it did not succeed: a word of `UpstreamError.reason`."""
+    seat: int | None = None
+    """The panel seat, from 0."""
+    called: bool = True
+    """False for a seat that was cancelled while it still waited for its turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Something that happened while deliberating, for people who watch."""
+
+    event: str
+    """`panel_started`, `panel_answered`, `panel_failed`, `judge_started`, `judge_finished` or
+    `synthesis_started`."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values only. Never an upstream's words of failure, never a key or an address."""
+
+
+Observer = Callable[[Progress], Awaitable[None]]
+
+
+class Extension(Protocol):
+    """What a looper adds to the client's answer, rendered before and after delivery."""
+
+    def render(self, delivery: Sequence[StageRecord] | None) -> Body | None:
+        """Gives the `fusion` object, or None when nothing is to be shown.
+
+        Args:
+            delivery: the calls made to deliver the final answer, failed ones included, in order;
+                None while the answer has only begun.
+        """
+        ...
+
+    def degraded(self, delivery: Sequence[StageRecord] | None) -> Sequence[tuple[Stage, str]]:
+        """Gives what did not go as configured, as (stage, reason); empty when all went well."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What deliberation came to."""
+
+    final: ChatRequest | Completion
+    """The request still to be sent (its `model` is the model to ask), or the answer itself."""
+    fallbacks: Sequence[ChatRequest | Completion] = ()
+    """Tried in order when `final` fails before anything was passed on."""
+    stage: Stage = "single"
+    """What the final call counts as in the trace."""
+    records: Sequence[StageRecord] = ()
+    """Every call made so far."""
+    extension: Extension | None = None
+    finish: Callable[[Completion], Completion] | None = None
+    """A last edit of the whole answer (an output contract). Such an answer cannot be streamed as
+    it comes; the gateway waits for it and then sends it in chunks."""
+
+    @property
+    def spent(self) -> Usage:
+        """Usage of every call made so far."""
+        return sum((r.usage for r in self.records if r.usage), Usage())
+
+
+OptionsT = TypeVar("OptionsT", bound=LooperOptions)
+
+
+class Looper(ABC, Generic[OptionsT]):
+    """An algorithm bound to its options. Holds no state of a single request."""
+
+    kind: ClassVar[str]
+    """`algorithm.type` in a decision, and the name of its options block."""
+    Options: ClassVar[type[LooperOptions]]
+    plugin_ids: ClassVar[tuple[str, ...]] = ()
+    """Ids of the `plugins` entries by which a request overrides this looper's options."""
+
+    def __init__(self, options: OptionsT, binding: Binding) -> None:
+        self.options = options
+        self.binding = binding
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What of the request was accepted but not acted on; for `x-vsr-response-warnings`."""
+        return ()
+
+    def prepare(self, request: ChatRequest) -> Self:
+        """Gives this looper with the request's own overrides merged in.
+
+        Raises:
+            InvalidRequestError: the override is wrong or not allowed; nothing was spent.
+        """
+        return self
+
+    @property
+    def wants_progress(self) -> bool:
+        """Whether the request asked to see progress in its stream."""
+        return False
+
+    @property
+    def width(self) -> int:
+        """Upstream calls that this looper may have in flight at once."""
+        return 1
+
+    @property
+    def models_used(self) -> Sequence[str]:
+        """The models this looper would call, in order, once each; for traces and estimates."""
+        return tuple(self.binding.models)
+
+    @abstractmethod
+    async def deliberate(self, request: ChatRequest, ask: Ask, observe: Observer) -> Outcome:
+        """Does the work that comes before the final answer.
+
+        Reads the deadline from the enclosing cancel scope. Cancellation stops every call it made.
+
+        Raises:
+            ConsilienceError: nothing can be delivered. `spent` says whether money was.
+        """
+
+
+async def observe_nothing(progress: Progress) -> None:
+    """An observer for callers that do not watch."""
+
+
+__all__ = [
+    "Ask",
+    "Binding",
+    "ConsilienceError",
+    "Extension",
+    "Looper",
+    "LooperOptions",
+    "ModelFacts",
+    "Observer",
+    "Outcome",
+    "Progress",
+    "RequestOverrides",
+    "Stage",
+    "StageRecord",
+    "observe_nothing",
+]

@@ -1,0 +1,1 @@
+"""Fusion: a panel answers, a judge compares, one model writes the answer."""

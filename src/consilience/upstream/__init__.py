@@ -1,0 +1,1 @@
+"""Open set 3: ways to reach a model."""

@@ -1,0 +1,295 @@
+"""Checks of one routing profile: its signals, its rule trees, its models and algorithms. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from ..decisions.rules import Condition, RuleNode
+from ..loopers.fusion.options import FusionOptions, panel_size
+from ..signals import SIGNALS, UNAVAILABLE
+from .algorithm import OPTIONS, REMOVED, UNSUPPORTED, Algorithm
+from .paths import Finding, Path, dotted
+from .root import Config
+from .routing import KINDS, Decision, ModelRef, RecipeRouting
+from .validation import near
+
+_MODELS: Path = ("providers", "models")
+_CARDS: Path = ("routing", "modelCards")
+_MAX_ANNOTATIONS = 32
+_MAX_ANNOTATION_BYTES = 4096
+
+
+def check_profile(config: Config, profile: RecipeRouting, path: Path) -> Iterator[Finding]:
+    """Gives everything that is wrong or doubtful in one profile, which stands at `path`."""
+    yield from _check_signals(profile, (*path, "signals"))
+    decisions: Path = (*path, "decisions")
+    first: set[str] = set()
+    plugins: dict[str, list[Path]] = {}
+    for i, decision in enumerate(profile.decisions):
+        here: Path = (*decisions, i)
+        if decision.name in first:
+            yield Finding(
+                (*here, "name"),
+                f'the decision "{decision.name}" is declared twice',
+                "give each its own name",
+            )
+        first.add(decision.name)
+        for j, plugin in enumerate(decision.plugins):
+            plugins.setdefault(plugin.type, []).append((*here, "plugins", j))
+        yield from _check_rules(profile, decision.rules, (*here, "rules"), path)
+        yield from _check_model_refs(config, decision, here)
+        yield from _check_annotations(decision, here)
+        if decision.algorithm is not None:
+            yield from _check_algorithm(config, decision, decision.algorithm, here)
+    for kind, places in plugins.items():
+        more = f" (in {len(places)} decisions)" if len(places) > 1 else ""
+        yield Finding(
+            places[0], f"the decision plugin `{kind}` is not acted on{more}", warning=True
+        )
+
+
+def _check_signals(profile: RecipeRouting, path: Path) -> Iterator[Finding]:
+    for signal in SIGNALS:
+        rules = profile.signals.rules_of(signal.kind)
+        here: Path = (*path, signal.config_key)
+        first: set[str] = set()
+        for i, rule in enumerate(rules):
+            if rule.name in first:
+                yield Finding(
+                    (*here, i, "name"),
+                    f'the {signal.kind} signal "{rule.name}" is declared twice',
+                    "give each its own name",
+                )
+            first.add(rule.name)
+            for text in rule.warnings():
+                yield Finding((*here, i), text, warning=True)
+            try:
+                signal((rule,))
+            except ValueError as error:
+                yield Finding((*here, i), str(error))
+
+
+def _check_rules(
+    profile: RecipeRouting, node: RuleNode | None, path: Path, profile_path: Path
+) -> Iterator[Finding]:
+    if node is None:
+        return
+    if isinstance(node, Condition):
+        yield from _check_condition(profile, node, path, profile_path)
+        return
+    for i, child in enumerate(node.conditions):
+        yield from _check_rules(profile, child, (*path, "conditions", i), profile_path)
+
+
+def _check_condition(
+    profile: RecipeRouting, leaf: Condition, path: Path, profile_path: Path
+) -> Iterator[Finding]:
+    kind, name = leaf.type, leaf.name
+    if kind in UNAVAILABLE:
+        return
+    if kind not in KINDS:
+        kinds = sorted({*KINDS, *UNAVAILABLE})
+        by_list = {key: k for k, key in (*KINDS.items(), *UNAVAILABLE.items())}
+        meant = near(by_list.get(kind, kind), kinds, write='"{}"')
+        yield Finding(
+            (*path, "type"), f'there is no signal kind "{kind}"; known: {", ".join(kinds)}', meant
+        )
+        return
+    declared = profile.signals.names[kind]
+    home: Path = (*profile_path, "signals", KINDS[kind])
+    if name in declared:
+        return
+    elsewhere = [k for k in KINDS if k != kind and name in profile.signals.names[k]]
+    suggestion = (
+        f"it is declared as a {elsewhere[0]} signal: write `type: {elsewhere[0]}`"
+        if elsewhere
+        else near(name, sorted(declared), write='"{}"')
+    )
+    yield Finding(
+        (*path, "name"),
+        f'the {kind} signal "{name}" is not declared in {dotted(home)}',
+        suggestion,
+        absent=name,
+        looked_in=(home,),
+    )
+
+
+def _check_model_refs(config: Config, decision: Decision, path: Path) -> Iterator[Finding]:
+    for i, ref in enumerate(decision.model_refs):
+        here: Path = (*path, "modelRefs", i)
+        yield from check_model_name(config, ref.model, (*here, "model"))
+        if ref.lora_name is not None:
+            yield from _check_lora(config, ref, (*here, "lora_name"))
+
+
+def _check_lora(config: Config, ref: ModelRef, path: Path) -> Iterator[Finding]:
+    card = config.card(ref.model)
+    names = [lora.name for lora in card.loras] if card is not None else []
+    if ref.lora_name is not None and ref.lora_name not in names:
+        yield Finding(
+            path,
+            f'the card of "{ref.model}" declares no LoRA "{ref.lora_name}"',
+            near(ref.lora_name, names, write='"{}"'),
+            absent=ref.lora_name,
+            looked_in=(_CARDS,),
+        )
+
+
+def check_model_name(config: Config, name: str, path: Path) -> Iterator[Finding]:
+    """Checks a name that a decision would ask."""
+    if name in config.slugs:
+        yield Finding(
+            path,
+            f'"{name}" stands for a choice of models, so the request would come back here;'
+            " name a model",
+        )
+    elif name not in config.askable:
+        yield Finding(
+            path,
+            f'there is no model "{name}" in providers.models',
+            near(name, sorted(config.askable), write='"{}"'),
+            absent=name,
+            looked_in=(_MODELS, _CARDS),
+        )
+
+
+def _check_annotations(decision: Decision, path: Path) -> Iterator[Finding]:
+    here: Path = (*path, "annotations")
+    notes = decision.annotations
+    if len(notes) > _MAX_ANNOTATIONS:
+        yield Finding(here, f"annotations has {len(notes)} keys; {_MAX_ANNOTATIONS} are allowed")
+    elif len(json.dumps(notes, default=str).encode()) > _MAX_ANNOTATION_BYTES:
+        yield Finding(here, f"annotations has more than {_MAX_ANNOTATION_BYTES} bytes as JSON")
+
+
+def _check_algorithm(
+    config: Config, decision: Decision, algorithm: Algorithm, path: Path
+) -> Iterator[Finding]:
+    here: Path = (*path, "algorithm")
+    yield from _check_type(decision, algorithm, here)
+    blocks, kind = sorted(algorithm.blocks), algorithm.type.lower()
+    if len(blocks) > 1:
+        yield Finding(
+            (*here, blocks[1]),
+            f"an algorithm has one options block; found {' and '.join(f'`{b}`' for b in blocks)}",
+            at_key=True,
+        )
+    elif blocks and blocks[0] != kind and _is_known(kind):
+        yield Finding(
+            (*here, blocks[0]),
+            f"the options of type {kind} belong in a block `{kind}`, not `{blocks[0]}`",
+            at_key=True,
+        )
+    options = algorithm.options
+    if isinstance(options, FusionOptions):
+        yield from _check_fusion(config, decision, options, path)
+    elif algorithm.supported and not decision.model_refs:
+        yield Finding(
+            path,
+            f'the decision "{decision.name}" has no models: fill `modelRefs`',
+            looked_in=((*path, "modelRefs"),),
+        )
+
+
+def _is_known(kind: str) -> bool:
+    return kind in OPTIONS or kind in UNSUPPORTED
+
+
+def _check_type(decision: Decision, algorithm: Algorithm, path: Path) -> Iterator[Finding]:
+    kind, here = algorithm.type, (*path, "type")
+    if kind in OPTIONS:
+        return
+    if kind in UNSUPPORTED:
+        yield Finding(
+            here,
+            f'the algorithm "{kind}" is not available in this version: a request that reaches the'
+            f' decision "{decision.name}" is answered with 501',
+            warning=True,
+        )
+    elif kind in REMOVED:
+        yield Finding(here, f'the algorithm "{kind}" no longer exists; use static or fusion')
+    elif _is_known(kind.lower()):
+        yield Finding(
+            here, f'must be in lower case, not "{kind}"', f"use lower case: {kind.lower()}"
+        )
+    else:
+        known = [*OPTIONS, *UNSUPPORTED]
+        yield Finding(
+            here,
+            f'there is no algorithm "{kind}"; known: {", ".join(known)}',
+            near(kind, known, write='"{}"'),
+        )
+
+
+def _check_fusion(
+    config: Config, decision: Decision, options: FusionOptions, path: Path
+) -> Iterator[Finding]:
+    here: Path = (*path, "algorithm", "fusion")
+    for name, place in _fusion_names(options, here):
+        yield from check_model_name(config, name, place)
+    yield from _check_panel(config, decision, options, path)
+    seats = {seat.model for seat in options.analysis_models} or {
+        ref.target for ref in decision.model_refs
+    }
+    for i, override in enumerate(options.analysis_overrides):
+        if override.model in config.askable and override.model not in seats:
+            yield Finding(
+                (*here, "analysis_overrides", i, "model"),
+                f'"{override.model}" has no seat in the panel: this override does nothing unless'
+                " a request seats it",
+                warning=True,
+            )
+    if options.grounding.enabled:
+        yield Finding(
+            (*here, "grounding", "enabled"),
+            "`grounding` is not acted on in this version: no scores are computed",
+            warning=True,
+        )
+
+
+def _fusion_names(options: FusionOptions, path: Path) -> Iterator[tuple[str, Path]]:
+    for field in ("model", "synthesis_model"):
+        name = getattr(options, field)
+        if name is not None:
+            yield name, (*path, field)
+    for i, name in enumerate(options.fallback_models):
+        yield name, (*path, "fallback_models", i)
+    for i, seat in enumerate(options.analysis_models):
+        yield seat.model, (*path, "analysis_models", i, "model")
+    for i, override in enumerate(options.analysis_overrides):
+        yield override.model, (*path, "analysis_overrides", i, "model")
+
+
+def _check_panel(
+    config: Config, decision: Decision, options: FusionOptions, path: Path
+) -> Iterator[Finding]:
+    fusion: Path = (*path, "algorithm", "fusion")
+    by_name: Path = (*fusion, "analysis_models")
+    by_refs: Path = (*path, "modelRefs")
+    named = bool(options.analysis_models)
+    size = panel_size(options.analysis_models) if named else len(decision.model_refs)
+    most = config.global_.integrations.looper.fusion.max_panel_size
+    depends: Sequence[Path] = (by_name, by_refs)
+    if size == 0:
+        yield Finding(
+            path,
+            f'the panel of "{decision.name}" is empty: fill `algorithm.fusion.analysis_models`'
+            " or `modelRefs`",
+            looked_in=depends,
+        )
+        return
+    if size > most:
+        yield Finding(
+            by_name if named else by_refs,
+            f"the panel has {size} seats; at most {most} allowed",
+            "raise global.integrations.looper.fusion.max_panel_size, at most 64",
+        )
+    quorum = options.min_successful_responses
+    if not named and quorum is not None and quorum > size:
+        yield Finding(
+            (*fusion, "min_successful_responses"),
+            f"min_successful_responses is {quorum}, but the panel has {size}"
+            f" seat{'s' if size != 1 else ''}; use 1 to {size}",
+            looked_in=depends,
+        )

@@ -1,0 +1,115 @@
+"""`global`: names, limits and times that hold for every decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, field_serializer
+
+from .fields import (
+    Flag,
+    HeaderName,
+    Line,
+    Name,
+    Positive,
+    Seconds,
+    SecondsOrNone,
+    Section,
+)
+from .providers import Address
+
+FUSION_SLUG = "vllm-sr/fusion"
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+Names = Annotated[tuple[Name, ...], AfterValidator(_distinct)]
+
+
+class Router(Section):
+    """`global.router`: the names that mean "choose for me"."""
+
+    auto_model_names: Names | None = None
+    """Exactly these; an empty list switches auto aliases off. Default: `auto_names`."""
+    auto_model_name: Name = "MoM"
+    """One alias more; ignored when `auto_model_names` is given."""
+    include_config_models_in_list: Flag = False
+    """Whether `/v1/models` lists the configured models beside the aliases."""
+    strategy: Literal["priority", "confidence"] | None = None
+    """For routing profiles that do not set their own."""
+
+    @property
+    def auto_names(self) -> tuple[str, ...]:
+        """The auto aliases in force, in order."""
+        if self.auto_model_names is not None:
+            return self.auto_model_names
+        return _distinct(("vllm-sr/auto", "auto", self.auto_model_name))
+
+
+class FusionNames(Section):
+    """`global.integrations.looper.fusion`."""
+
+    model_names: Annotated[Names, AfterValidator(lambda names: names or (FUSION_SLUG,))] = (
+        FUSION_SLUG,
+    )
+    """The Fusion slugs, in place of the default one. An empty list means the default."""
+    request_overrides: Literal["any", "configured_models", "none"] = "configured_models"
+    """Which models a request's `fusion` plugin may name."""
+    max_panel_size: Annotated[int, Field(strict=True, ge=1, le=64)] = 8
+    """Seats that a panel may have at most, in decisions and in requests."""
+
+
+class LooperSettings(Section):
+    """`global.integrations.looper`: the calls that loopers make."""
+
+    endpoint: Address | None = None
+    """Serves the models that have no `backend_refs`."""
+    timeout_seconds: Seconds = 1200.0
+    """For one upstream call; the listener's `timeout` bounds the whole request."""
+    max_response_bytes_mb: Annotated[int, Field(strict=True, ge=1, le=1024)] = 32
+    """Limit of one upstream body, in MiB."""
+    headers: Annotated[Mapping[HeaderName, Line], Field(repr=False)] = {}
+    """Sent with every call that a looper makes. Values count as secrets."""
+    fusion: FusionNames = FusionNames()
+
+    @field_serializer("headers")
+    def _mask_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        return dict.fromkeys(headers, "**********")
+
+
+class Integrations(Section):
+    """`global.integrations`."""
+
+    looper: LooperSettings = LooperSettings()
+
+
+class Gateway(Section):
+    """`global.gateway`: limits and times of this gateway. Not part of the reference."""
+
+    stream_start_seconds: SecondsOrNone = 5.0
+    """How long a stream's status stays open, so that an early failure is a proper 4xx or 5xx."""
+    keepalive_seconds: Seconds = 10.0
+    """Time between comments in a stream that has no tokens to send."""
+    max_request_bytes_mb: Annotated[int, Field(strict=True, ge=1, le=1024)] = 10
+    """Limit of a request body, in MiB; above it 413."""
+    max_sse_event_kb: Annotated[int, Field(strict=True, ge=1, le=65536)] = 1024
+    """Limit of one event of an upstream's stream, in KiB."""
+    max_in_flight: Positive = 1000
+    """Upstream calls that the requests at work may have at once; above it 503."""
+    max_messages: Positive = 2000
+    """Messages that a request may have."""
+    connect_timeout_seconds: Seconds = 3.0
+    """For opening a connection to a backend."""
+    idle_timeout_seconds: Seconds = 60.0
+    """The longest silence in an upstream's stream."""
+
+
+class Global(Section):
+    """`global`."""
+
+    router: Router = Router()
+    integrations: Integrations = Integrations()
+    gateway: Gateway = Gateway()

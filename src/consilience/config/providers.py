@@ -1,0 +1,177 @@
+"""`providers`: the models, what they cost, and the backends that serve them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Literal
+from urllib.parse import quote, urlsplit
+
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
+
+from .fields import HeaderName, Line, Name, NotNegative, SecretHeader, SecretHeaders, Section
+
+CHAT_PATH = "/v1/chat/completions"
+_ENDPOINT = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?\Z")
+
+Price = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+
+
+def _endpoint(value: str) -> str:
+    if "://" in value:
+        raise ValueError("must be host:port; an address with a scheme belongs in `base_url`")
+    match = _ENDPOINT.match(value)
+    if match is None or (match[1] is not None and not 1 <= int(match[1]) <= 65535):
+        raise ValueError("must be host:port, such as 127.0.0.1:8000")
+    return value
+
+
+def _address(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or any(c.isspace() or ord(c) < 33 for c in value):
+        raise ValueError("must be an address such as https://llm.example.org/v1")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a user name or password; use `api_key_env`")
+    if parts.query or parts.fragment:
+        raise ValueError("must not have a query or a fragment")
+    return value.rstrip("/")
+
+
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+Address = Annotated[str, AfterValidator(_address)]
+
+
+class BackendRef(Section):
+    """One endpoint that serves a model."""
+
+    name: Name | None = None
+    """For logs and metrics."""
+    endpoint: Endpoint | None = None
+    """`host:port`; the path is `/v1/chat/completions`. Either this or `base_url`."""
+    base_url: Address | None = None
+    """Everything before `/chat/completions`."""
+    protocol: Literal["http", "https"] = "http"
+    """Of `endpoint`; `base_url` carries its own."""
+    weight: NotNegative = 1
+    """Share of the calls among the model's backends."""
+    type: Line = "vllm"
+    """What runs there; for people."""
+    provider: Line | None = None
+    """Vendor of the API; `local` means that this process serves the model itself."""
+    auth_header: HeaderName = "Authorization"
+    auth_prefix: Line = "Bearer"
+    """Written before the key; empty for the key alone."""
+    extra_headers: SecretHeaders = Field(default_factory=dict)
+    """Sent with every call. Values count as secrets."""
+    api_version: Line | None = None
+    """Sent as `?api-version=`."""
+    chat_path: Line | None = None
+    """Replaces `/chat/completions` after `base_url`, or `/v1/chat/completions` after `endpoint`."""
+    api_key: SecretHeader | None = None
+    api_key_env: Name | None = None
+    """The environment variable that holds the key."""
+    api_key_file: Name | None = None
+    """The file that holds the key; relative to the configuration file."""
+
+    _key: SecretStr | None = PrivateAttr(default=None)
+
+    @property
+    def key(self) -> SecretStr | None:
+        """The key, wherever it came from; resolved when the configuration was loaded."""
+        return self._key if self._key is not None else self.api_key
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this process serves the model itself; `provider_model_id` names it then."""
+        return self.provider == "local"
+
+    @property
+    def chat_url(self) -> str:
+        """The address that chat completions are posted to; empty for a local model."""
+        if self.base_url is not None:
+            url = f"{self.base_url}/{(self.chat_path or 'chat/completions').lstrip('/')}"
+        elif self.endpoint is not None:
+            path = (self.chat_path or CHAT_PATH).lstrip("/")
+            url = f"{self.protocol}://{self._host_and_port}/{path}"
+        else:
+            return ""
+        if self.api_version:
+            joint = "&" if "?" in url else "?"
+            url = f"{url}{joint}api-version={quote(self.api_version, safe='')}"
+        return url
+
+    @property
+    def _host_and_port(self) -> str:
+        endpoint = self.endpoint or ""
+        if re.search(r":[0-9]+\Z", endpoint):
+            return endpoint
+        return f"{endpoint}:{443 if self.protocol == 'https' else 80}"
+
+    def request_headers(self) -> dict[str, str]:
+        """Gives the headers of every call, the key included: never log them."""
+        headers = {name: value.get_secret_value() for name, value in self.extra_headers.items()}
+        if self.key is not None and self.key.get_secret_value():
+            headers[self.auth_header] = f"{self.auth_prefix} {self.key.get_secret_value()}".strip()
+        return headers
+
+
+class Pricing(Section):
+    """What a model costs, per million tokens."""
+
+    currency: Line = "USD"
+    prompt_per_1m: Price = Decimal(0)
+    completion_per_1m: Price = Decimal(0)
+    cached_input_per_1m: Price | None = None
+    """Prompt tokens read from the provider's cache; None: as `prompt_per_1m`."""
+    cache_write_per_1m: Price | None = None
+    """Prompt tokens written to the provider's cache; None: as `prompt_per_1m`."""
+
+
+class ProviderModel(Section):
+    """A model that requests and decisions may name."""
+
+    name: Name
+    """What decisions and clients call it."""
+    provider_model_id: Name | None = None
+    """What its backends call it, when that differs."""
+    reasoning_family: Name | None = None
+    """A key of `providers.defaults.reasoning_families`."""
+    api_format: Literal["openai", "anthropic"] = "openai"
+    """Wire format of its backends; both are spoken to in OpenAI's."""
+    pricing: Pricing | None = None
+    backend_refs: tuple[BackendRef, ...] = ()
+    """Where it is served; several share the calls by weight."""
+
+    @property
+    def upstream_id(self) -> str:
+        """The name sent to its backends."""
+        return self.provider_model_id or self.name
+
+
+class ReasoningFamily(Section):
+    """How a family of models is told to reason."""
+
+    type: Literal["chat_template_kwargs", "reasoning_effort", "top_level_reasoning_effort"]
+    parameter: Line
+    """The field that switches it."""
+
+
+class ProviderDefaults(Section):
+    """What holds when nothing else is said."""
+
+    default_model: Name | None = None
+    """Answers requests to an auto alias that no decision matches."""
+    default_reasoning_effort: Name | None = None
+    reasoning_families: Mapping[str, ReasoningFamily] = {}
+
+
+class Providers(Section):
+    """`providers`."""
+
+    defaults: ProviderDefaults = ProviderDefaults()
+    models: tuple[ProviderModel, ...] = ()

@@ -1,0 +1,193 @@
+"""`routing`: model cards, signals and decisions; and the named recipes beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from types import GenericAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, create_model
+
+from ..decisions.rules import Combination, Condition, RuleNode
+from ..signals import SIGNALS
+from ..signals.base import SignalRule
+from .algorithm import Algorithm
+from .contract import OutputContract
+from .fields import Flag, Line, Name, NotNegative, Number, Positive, Section, Whole
+
+KINDS: Mapping[str, str] = {signal.kind: signal.config_key for signal in SIGNALS}
+"""Signal kind (`type:` of a condition) to the list that declares it."""
+
+PLUGINS = (
+    "system_prompt",
+    "header_mutation",
+    "request_params",
+    "fast_response",
+    "response_cache",
+    "context_compression",
+    "tools",
+    "tool_selection",
+    "memory",
+    "rag",
+    "router_replay",
+    "hallucination",
+    "response_jailbreak",
+    "image_gen",
+)
+"""Types of decision plugins that the reference knows."""
+
+
+class Lora(Section):
+    """An adapter that a model's backends have loaded."""
+
+    name: Name
+    """What decisions and clients call it, and what is sent upstream."""
+    description: str = ""
+
+
+class ModelCard(Section):
+    """What is known about a model. Decisions and panels go by it, backends do not."""
+
+    name: Name
+    param_size: Line | None = None
+    context_window_size: Positive | None = None
+    """Tokens that prompt and answer may have together."""
+    description: str = ""
+    capabilities: tuple[Line, ...] = ()
+    loras: tuple[Lora, ...] = ()
+    quality_score: Number | None = None
+    """0 to 1, as its owner judges it."""
+    modality: Line | None = None
+    tags: tuple[Line, ...] = ()
+
+
+class ModelRef(Section):
+    """A model that a decision may use."""
+
+    model: Name
+    lora_name: Name | None = None
+    """An adapter of the model, asked in its place."""
+    weight: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] | None = None
+    use_reasoning: Flag = False
+    reasoning_effort: Line | None = None
+    reasoning_description: str = ""
+
+    @property
+    def target(self) -> str:
+        """The name that is asked: the adapter's when there is one."""
+        return self.lora_name or self.model
+
+
+class DecisionPlugin(Section):
+    """A plugin of a decision; accepted, not acted on."""
+
+    type: Literal[PLUGINS]  # type: ignore[valid-type]  # a tuple of literals, listed once
+
+
+class Decision(Section):
+    """A route's policy: when it applies, which models it has, and what is done with them."""
+
+    name: Name
+    description: str = ""
+    priority: Whole = 0
+    """The bigger wins."""
+    tier: NotNegative = 0
+    """The smaller wins, as soon as any matched decision has one above 0."""
+    rules: RuleNode | None = None
+    """None always matches, with confidence 0."""
+    model_refs: Annotated[tuple[ModelRef, ...], Field(alias="modelRefs")] = ()
+    algorithm: Algorithm | None = None
+    """None: the first of `model_refs` answers."""
+    plugins: tuple[DecisionPlugin, ...] = ()
+    output_contract: str = ""
+    """Appended to the final prompt."""
+    output_contract_spec: OutputContract | None = None
+    """What the final answer must look like, as a checked mapping."""
+    annotations: Annotated[Mapping[str, Any], Field(repr=False)] = {}
+    """Free notes of the owner, at most 32."""
+
+
+class SignalsBase(Section):
+    """`signals`: one list of rules for each kind; see `routing.KINDS`."""
+
+    def rules_of(self, kind: str) -> tuple[SignalRule, ...]:
+        """Gives the rules of a kind in order; none when the kind is not known."""
+        rules: tuple[SignalRule, ...] = getattr(self, KINDS[kind]) if kind in KINDS else ()
+        return rules
+
+    @cached_property
+    def names(self) -> Mapping[str, frozenset[str]]:
+        """Names that conditions may use, by kind: what the rules emit."""
+        return {
+            kind: frozenset(name for rule in self.rules_of(kind) for name in rule.emits())
+            for kind in KINDS
+        }
+
+
+def _derive_signals() -> type[SignalsBase]:
+    fields: dict[str, Any] = {
+        signal.config_key: (GenericAlias(tuple, (signal.Rule, ...)), ()) for signal in SIGNALS
+    }
+    return create_model(
+        "Signals",
+        __base__=SignalsBase,
+        __module__=__name__,
+        __doc__="`signals`: one list of rules for each kind that this version evaluates.",
+        **fields,
+    )
+
+
+if TYPE_CHECKING:
+    Signals = SignalsBase
+else:
+    Signals = _derive_signals()
+
+
+class RecipeRouting(Section):
+    """A routing profile: its own signals and decisions."""
+
+    strategy: Literal["priority", "confidence"] = "priority"
+    """What counts first among decisions that match."""
+    signals: Signals = Signals()
+    decisions: tuple[Decision, ...] = ()
+
+
+class Routing(RecipeRouting):
+    """`routing`: the default profile, and the model cards that all profiles share."""
+
+    model_cards: Annotated[tuple[ModelCard, ...], Field(alias="modelCards")] = ()
+
+
+class Recipe(Section):
+    """A named profile, reached through an entrypoint."""
+
+    name: Name
+    description: str = ""
+    routing: RecipeRouting = RecipeRouting()
+
+
+class Entrypoint(Section):
+    """Request-facing names that lead to a recipe."""
+
+    model_names: Annotated[tuple[Name, ...], Field(min_length=1)]
+    recipe: Name
+    """A recipe's name, or `default` for the top-level routing."""
+
+
+__all__ = [
+    "KINDS",
+    "PLUGINS",
+    "Combination",
+    "Condition",
+    "Decision",
+    "DecisionPlugin",
+    "Entrypoint",
+    "Lora",
+    "ModelCard",
+    "ModelRef",
+    "Recipe",
+    "RecipeRouting",
+    "Routing",
+    "Signals",
+]

@@ -1,0 +1,1 @@
+"""Decisions: rule trees over signal results, and the choice among those that match. Pure."""

@@ -1,0 +1,192 @@
+"""Rule trees: what a decision demands of the signal results.
+
+A node is a condition (one signal result) or a combination of nodes. `RuleNode` is the pydantic
+field type for either; a problem's location is its place in the document, nothing else.
+
+Source: vllm-sr-routing.md 3.1 and contract section 4. Stricter than the reference: an unknown
+operator, a NOT with other than one child and a node that mixes both forms are refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+MAX_DEPTH = 32
+"""Levels of a rule tree."""
+
+Operator = Literal["AND", "OR", "NOT"]
+Bound = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Predicate(_Frozen):
+    """A range for a signal's raw value; at least one bound, and something must fit."""
+
+    gt: Bound | None = None
+    gte: Bound | None = None
+    lt: Bound | None = None
+    lte: Bound | None = None
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Predicate:
+        low, high = _one_of(self.gt, self.gte, "gt"), _one_of(self.lt, self.lte, "lt")
+        if low is None and high is None:
+            raise ValueError("a predicate needs at least one of gt, gte, lt, lte")
+        if low is not None and high is not None:
+            strict = self.gt is not None or self.lt is not None
+            if low > high or (strict and low == high):
+                raise ValueError(f"no value can be above {low:g} and below {high:g} as demanded")
+        return self
+
+    def holds(self, value: float) -> bool:
+        """Whether the value is in the range. NaN and infinities never are."""
+        return (
+            math.isfinite(value)
+            and (self.gt is None or value > self.gt)
+            and (self.gte is None or value >= self.gte)
+            and (self.lt is None or value < self.lt)
+            and (self.lte is None or value <= self.lte)
+        )
+
+
+def _one_of(strict: float | None, inclusive: float | None, name: str) -> float | None:
+    if strict is not None and inclusive is not None:
+        raise ValueError(f"a predicate may have {name} or {name}e, not both")
+    return strict if strict is not None else inclusive
+
+
+class Condition(_Frozen):
+    """A leaf: one signal result."""
+
+    type: Annotated[str, Field(min_length=1)]
+    """The signal's kind."""
+    name: Annotated[str, Field(min_length=1)]
+    """The name of one of its results."""
+    label: str | None = None
+    predicate: Predicate | None = None
+    """Asks for the raw value instead of the match."""
+    on_error: Literal["match", "no_match"] | None = None
+    """What a signal that failed counts as. `no_match`, the default, leaves the condition unknown,
+    so that NOT does not turn a failure into a match."""
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+_LEAF_KEYS = frozenset(Condition.model_fields)
+_TREE_KEYS = frozenset({"operator", "conditions"})
+
+
+def _node(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """Picks the model by the keys that are there.
+
+    A ValidationError that leaves a validator keeps its inner locations under the outer one.
+    """
+    if isinstance(value, Condition | Combination):
+        return value
+    if not isinstance(value, Mapping):
+        raise PydanticCustomError(
+            "rule_node",
+            "a rule must be an object: `type` and `name`, or `operator` and `conditions`",
+        )
+    keys = set(value)
+    leaf, tree = sorted(keys & _LEAF_KEYS), sorted(keys & _TREE_KEYS)
+    if leaf and tree:
+        raise PydanticCustomError(
+            "rule_node",
+            "a rule is a condition or a combination, not both: {leaf} cannot stand beside {tree}",
+            {"leaf": _listed(leaf), "tree": _listed(tree)},
+        )
+    if not leaf and not tree:
+        raise PydanticCustomError(
+            "rule_node",
+            "a rule needs `type` and `name`, or `operator` and `conditions`; found {found}",
+            {"found": _listed(sorted(map(str, keys))[:8]) or "an empty object"},
+        )
+    if _is_too_deep(value):
+        raise PydanticCustomError(
+            "rule_depth", "rules nest more than {limit} levels deep", {"limit": MAX_DEPTH}
+        )
+    return (Combination if tree else Condition).model_validate(dict(value))
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _is_too_deep(value: Mapping[str, Any]) -> bool:
+    level: list[Mapping[str, Any]] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in _children(node)]
+        if not level:
+            return False
+    return True
+
+
+def _children(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    conditions = node.get("conditions")
+    if isinstance(conditions, list | tuple):
+        yield from (child for child in conditions if isinstance(child, Mapping))
+
+
+RuleNode = Annotated[Union[Condition, "Combination"], WrapValidator(_node)]
+"""A condition or a combination, as a pydantic field type."""
+
+
+class Combination(_Frozen):
+    """An inner node: AND (all), OR (any) or NOT (its one child does not match)."""
+
+    operator: Annotated[Operator, BeforeValidator(_upper)]
+    conditions: tuple[RuleNode, ...]
+    """AND of none always matches, with confidence 0; OR of none never does."""
+
+    @field_validator("conditions")
+    @classmethod
+    def _not_has_one_child(
+        cls, conditions: tuple[RuleNode, ...], info: ValidationInfo
+    ) -> tuple[RuleNode, ...]:
+        if info.data.get("operator") == "NOT" and len(conditions) != 1:
+            raise ValueError(f"NOT takes exactly one condition, found {len(conditions)}")
+        return conditions
+
+
+Combination.model_rebuild()
+_ADAPTER: TypeAdapter[Condition | Combination] = TypeAdapter(RuleNode)
+
+
+def parse_rules(value: object) -> Condition | Combination:
+    """Reads a rule tree; a bare condition at the root is one.
+
+    Raises:
+        pydantic.ValidationError: a ValueError whose `errors()[i]["loc"]` is the path in the tree.
+    """
+    return _ADAPTER.validate_python(value)
+
+
+def conditions_of(node: Condition | Combination | None) -> Iterator[Condition]:
+    """Gives every condition of a tree, left to right."""
+    if isinstance(node, Condition):
+        yield node
+    elif node is not None:
+        for child in node.conditions:
+            yield from conditions_of(child)

@@ -1,0 +1,167 @@
+"""Evaluation of a rule tree, always whole: the trace has a node for every node of the tree.
+
+Three-valued (Kleene's strong logic): a condition whose signal failed is neither matched nor
+unmatched but unknown, and stays so through NOT. An AND with a child that does not match does not
+match, an OR with one that matches does, whatever is unknown beside it. Unknown at the root is no
+match. Confidence: vllm-sr-routing.md 3.2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..signals.base import SignalKey, SignalResult
+from .rules import Combination, Condition, Operator
+
+TraceKind = Literal["condition", "combination", "fallback"]
+"""`fallback`: there were no rules, which always matches."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTrace:
+    """One evaluated node of a rule tree."""
+
+    kind: TraceKind
+    matched: bool
+    """False, too, when it is unknown."""
+    unknown: bool = False
+    """Nobody can say whether it matches, because a signal failed."""
+    confidence: float = 0.0
+    """0 to 1; 0 when not matched."""
+    operator: Operator | None = None
+    """Of a combination."""
+    type: str | None = None
+    """Of a condition: the signal's kind."""
+    name: str | None = None
+    """Of a condition: the signal result's name."""
+    value: float | None = None
+    """Of a condition: the signal's raw figure."""
+    error: str | None = None
+    """Of a condition: why the signal could not be evaluated."""
+    children: Sequence[RuleTrace] = ()
+
+    def as_body(self) -> dict[str, Any]:
+        """Gives the trace as JSON: what is None, empty or false by default is left out."""
+        body: dict[str, Any] = {"kind": self.kind}
+        for name in ("operator", "type", "name"):
+            if (value := getattr(self, name)) is not None:
+                body[name] = value
+        body |= {"matched": self.matched, "confidence": round(self.confidence, 4)}
+        if self.unknown:
+            body["unknown"] = True
+        if self.value is not None and math.isfinite(self.value):
+            body["value"] = self.value
+        if self.error is not None:
+            body["error"] = self.error
+        if self.kind == "combination":
+            body["children"] = [child.as_body() for child in self.children]
+        return body
+
+
+def evaluate(
+    node: Condition | Combination | None, results: Mapping[SignalKey, SignalResult]
+) -> RuleTrace:
+    """Evaluates a tree; None, a decision without rules, matches with confidence 0."""
+    if node is None:
+        return RuleTrace("fallback", True)
+    if isinstance(node, Condition):
+        return _condition(node, results.get(SignalKey(node.type, node.name)))
+    children = tuple(evaluate(child, results) for child in node.conditions)
+    matched, confidence = _COMBINE[node.operator](children)
+    return RuleTrace(
+        "combination",
+        matched is True,
+        unknown=matched is None,
+        confidence=confidence if matched else 0.0,
+        operator=node.operator,
+        children=children,
+    )
+
+
+def why_not(trace: RuleTrace) -> str:
+    """Says in one sentence which conditions kept a tree from matching; empty when it matched."""
+    return "" if trace.matched else " and ".join(dict.fromkeys(_reasons(trace, wanted=True)))
+
+
+def _condition(node: Condition, result: SignalResult | None) -> RuleTrace:
+    if result is None:
+        result = SignalResult(False, error="the signal was not evaluated")
+    matched: bool | None
+    if result.error is not None:
+        matched, confidence = (True if node.on_error == "match" else None), 1.0
+    elif node.predicate is not None:
+        value = _figure(result)
+        matched, confidence = value is not None and node.predicate.holds(value), 1.0
+    else:
+        matched, confidence = result.matched, _sane(result.confidence)
+    return RuleTrace(
+        "condition",
+        matched is True,
+        unknown=matched is None,
+        confidence=confidence if matched else 0.0,
+        type=node.type,
+        name=node.name,
+        value=result.value,
+        error=result.error,
+    )
+
+
+def _figure(result: SignalResult) -> float | None:
+    """What a predicate is asked about: the raw value, else the confidence of a match."""
+    if result.value is not None:
+        return result.value
+    return result.confidence if result.matched else None
+
+
+def _sane(confidence: float) -> float:
+    """Confidence as an orderable number: NaN would make the choice depend on chance."""
+    return min(1.0, max(0.0, confidence)) if math.isfinite(confidence) else 0.0
+
+
+_Verdict = tuple[bool | None, float]
+
+
+def _all(children: Sequence[RuleTrace]) -> _Verdict:
+    if any(not child.matched and not child.unknown for child in children):
+        return False, 0.0
+    if any(child.unknown for child in children):
+        return None, 0.0
+    total = math.fsum(child.confidence for child in children)
+    return True, min(1.0, total / len(children)) if children else 0.0
+
+
+def _any(children: Sequence[RuleTrace]) -> _Verdict:
+    confidences = [child.confidence for child in children if child.matched]
+    if confidences:
+        return True, max(confidences)
+    return (None if any(child.unknown for child in children) else False), 0.0
+
+
+def _none(children: Sequence[RuleTrace]) -> _Verdict:
+    child = children[0]
+    return (None if child.unknown else not child.matched), 1.0
+
+
+_COMBINE = {"AND": _all, "OR": _any, "NOT": _none}
+
+
+def _reasons(trace: RuleTrace, *, wanted: bool) -> Iterator[str]:
+    """The conditions that decided against `wanted`, in words."""
+    if trace.kind == "condition":
+        label = f"{trace.type} {trace.name!r}"
+        if trace.unknown:
+            yield f"{label} could not be evaluated ({trace.error})"
+        else:
+            yield f"{label} {'did not match' if wanted else 'matched'}"
+        return
+    if trace.operator == "NOT":
+        yield from _reasons(trace.children[0], wanted=not wanted)
+        return
+    if not trace.children:
+        yield f"an {trace.operator} without conditions {'never' if wanted else 'always'} matches"
+    for child in trace.children:
+        if child.unknown or child.matched is not wanted:
+            yield from _reasons(child, wanted=wanted)

@@ -1,0 +1,97 @@
+"""Decisions of a configuration become loopers, once, at load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..config.root import DEFAULT_RECIPE, Config
+from ..config.routing import KINDS, Decision, RecipeRouting
+from ..loopers import LOOPERS
+from ..loopers.base import Binding, Looper, LooperOptions, ModelFacts, RequestOverrides
+from ..loopers.fusion.looper import Fusion
+from ..loopers.fusion.options import FusionOptions
+from ..loopers.single import Single, SingleOptions
+from .table import BoundDecision, DecisionTable
+
+FUSION_DIRECT = "fusion_direct"
+"""The decision that a request brings along by naming its own panel."""
+
+
+class Binder:
+    """Binds decisions to loopers with what the configuration knows of models and limits."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._default = config.providers.defaults.default_model
+        self._loopers = {looper.kind: looper for looper in LOOPERS}
+        self._facts = model_facts(config)
+        self._overrides = _overrides(config)
+
+    def tables(self) -> dict[str, DecisionTable]:
+        """Gives the decisions of every recipe, by the recipe's name.
+
+        Raises:
+            ValueError: a signal rule that cannot work.
+        """
+        recipes = self._config.recipes
+        tables = {recipe.name: self._table(recipe.name, recipe.routing) for recipe in recipes}
+        tables[DEFAULT_RECIPE] = self._table(DEFAULT_RECIPE, self._config.routing)
+        return tables
+
+    def single(self, model: str) -> Single:
+        """Gives the looper that sends the request to one model."""
+        return Single(SingleOptions(), self._binding("", (model,)))
+
+    def fusion_direct(self) -> Fusion:
+        """Gives a Fusion without settings of its own, for a request that brings its panel."""
+        return Fusion(FusionOptions(), self._binding(FUSION_DIRECT, ()))
+
+    def _table(self, name: str, routing: RecipeRouting) -> DecisionTable:
+        bound = [BoundDecision(decision, self._looper(decision)) for decision in routing.decisions]
+        rules = {kind: routing.signals.rules_of(kind) for kind in KINDS}
+        return DecisionTable(name, bound, rules, routing.strategy)
+
+    def _looper(self, decision: Decision) -> Looper[Any] | None:
+        algorithm = decision.algorithm
+        kind = Single.kind if algorithm is None else algorithm.type
+        looper = self._loopers.get(kind)
+        if looper is None or (algorithm is not None and not algorithm.supported):
+            return None
+        models = tuple(ref.target for ref in decision.model_refs)
+        if looper.kind == Single.kind:
+            models = models or ((self._default,) if self._default else ())
+            if not models:
+                return None
+        options: LooperOptions | None = None if algorithm is None else algorithm.options
+        binding = self._binding(
+            decision.name,
+            models,
+            output_contract=decision.output_contract,
+            output_contract_spec=decision.output_contract_spec,
+        )
+        return looper(looper.Options() if options is None else options, binding)
+
+    def _binding(self, decision: str, models: Sequence[str], **contract: Any) -> Binding:
+        return Binding(decision, models, facts=self._facts, overrides=self._overrides, **contract)
+
+
+def model_facts(config: Config) -> Mapping[str, ModelFacts]:
+    """Gives what is declared of every model; a LoRA has its base model's window."""
+    facts: dict[str, ModelFacts] = {}
+    for name in (*config.model_names, *config.lora_names):
+        card = config.card(name)
+        facts[name] = ModelFacts(context_window=card.context_window_size if card else None)
+    return facts
+
+
+def _overrides(config: Config) -> RequestOverrides:
+    looper = config.global_.integrations.looper
+    known = config.askable
+    return RequestOverrides(
+        models=looper.fusion.request_overrides,
+        max_panel_size=looper.fusion.max_panel_size,
+        configured=known,
+        forbidden=config.slugs,
+        reachable=lambda model: model in known or looper.endpoint is not None,
+    )

@@ -1,0 +1,131 @@
+"""The face of a signal: one kind of evidence about a request.
+
+A signal extracts facts; decisions combine them. Each kind is one file with its own rule model
+(what the config may say), its logic and its docstring, and one line in `SIGNALS`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar, Generic, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from ..chat.request import ChatRequest
+from .estimate import estimate_tokens
+
+
+class SignalRule(BaseModel):
+    """Base of every kind's rule: one named entry of that kind in the config. Frozen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """Unique within its kind; what decisions refer to."""
+    description: str = ""
+
+    ignored_keys: ClassVar[Mapping[str, str]] = {}
+    """Keys that the reference knows and we do not act on, each with what is lost by it."""
+
+    def emits(self) -> Sequence[str]:
+        """The names under which results of this rule appear; decisions may name exactly these."""
+        return (self.name,)
+
+    def warnings(self) -> Sequence[str]:
+        """What of this rule is accepted but not acted on, one sentence each, for people."""
+        return ()
+
+
+class SignalKey(NamedTuple):
+    """What a result is filed under."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignalResult:
+    """What one rule found in one request."""
+
+    matched: bool
+    confidence: float = 1.0
+    """0 to 1; means something only when matched."""
+    value: float | None = None
+    """The raw figure behind it (tokens, a count, a similarity), for predicates."""
+    error: str | None = None
+    """Why the rule could not be evaluated. Such a rule does not match, under NOT neither."""
+    detail: Mapping[str, object] = field(default_factory=dict)
+    """What made it match, for people: JSON values, no prompt text beyond the configured words."""
+
+
+class RequestFacts:
+    """What signals may look at. Each fact is computed at most once, when first asked for."""
+
+    def __init__(self, request: ChatRequest, headers: Mapping[str, str] | None = None) -> None:
+        self.request = request
+        self.headers: Mapping[str, str] = headers or {}
+        """Request headers, names in lower case."""
+
+    @cached_property
+    def text(self) -> str:
+        """The last user message's text; the other messages' text when there is no user message."""
+        return self.request.user_text
+
+    @cached_property
+    def text_utf8(self) -> bytes:
+        """`text` as UTF-8, the form that patterns are matched against."""
+        return self.text.encode("utf-8", "replace")
+
+    @cached_property
+    def tokens(self) -> int:
+        """About how many tokens the request needs; see `estimate_tokens`."""
+        return estimate_tokens(self.request)
+
+    @cached_property
+    def metadata(self) -> Mapping[str, str]:
+        """The body's `metadata`; empty when there is none. Set by the client: it proves nothing."""
+        metadata: Mapping[str, str] = self.request.body.get("metadata") or {}
+        return metadata
+
+
+RuleT = TypeVar("RuleT", bound=SignalRule)
+
+
+class Signal(ABC, Generic[RuleT]):
+    """All rules of one kind, compiled once at load; holds no state of a single request."""
+
+    kind: ClassVar[str]
+    """`type:` of a rule-tree leaf."""
+    config_key: ClassVar[str]
+    """The list under `routing.signals`."""
+    Rule: ClassVar[type[SignalRule]]
+
+    def __init__(self, rules: Sequence[RuleT]) -> None:
+        """Compiles the rules.
+
+        Raises:
+            ValueError: a rule that cannot work, in words for the person who wrote it.
+        """
+        self.rules = tuple(rules)
+
+    @abstractmethod
+    async def evaluate(self, facts: RequestFacts) -> Mapping[str, SignalResult]:
+        """Gives one result for every name that its rules emit."""
+
+
+class PureSignal(Signal[RuleT]):
+    """A kind that needs nothing but the facts and a few microseconds: no IO, no model.
+
+    Such kinds are evaluated where they stand, without a task, which is most of what makes
+    routing by rules cheap.
+    """
+
+    @abstractmethod
+    def find(self, facts: RequestFacts) -> Mapping[str, SignalResult]:
+        """Gives one result for every name that its rules emit."""
+
+    async def evaluate(self, facts: RequestFacts) -> Mapping[str, SignalResult]:
+        return self.find(facts)

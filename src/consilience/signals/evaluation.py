@@ -1,0 +1,173 @@
+"""Evaluation of the signals in use: every result that a rule tree may ask for, or an error for it.
+
+Nothing here can fail a request. A kind that raises or is late gives an error result for each of
+its rules; what that means is for the rule trees to say.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from . import SIGNALS
+from .base import PureSignal, RequestFacts, Signal, SignalKey, SignalResult, SignalRule
+from .unavailable import UNAVAILABLE
+
+log = logging.getLogger(__name__)
+
+LIMIT_S = 0.25
+"""How long a kind may take before its rules count as failed."""
+INLINE_BYTES = 256 * 1024
+"""Up to this much text, pure kinds are evaluated in place: milliseconds at the very most. Longer
+texts go to a thread, so that one request does not hold up the others."""
+_THREADS = 4
+
+Result = Mapping[str, SignalResult]
+Evaluate = Callable[[RequestFacts], Result]
+
+
+class SignalSet:
+    """The kinds in use by one set of decisions, compiled once. Holds no state of a request."""
+
+    def __init__(
+        self,
+        signals: Sequence[Signal[Any]],
+        *,
+        in_use: Collection[SignalKey] | None = None,
+        limit_s: float = LIMIT_S,
+    ) -> None:
+        self.signals = tuple(signals)
+        emitted = _emitted(self.signals)
+        self.in_use = frozenset(emitted if in_use is None else in_use)
+        """What `evaluate` answers for."""
+        self._missing = {
+            key: SignalResult(False, error=_why_missing(key)) for key in self.in_use - set(emitted)
+        }
+        self._pure = tuple(s for s in self.signals if isinstance(s, PureSignal))
+        self._other = tuple(s for s in self.signals if not isinstance(s, PureSignal))
+        self._limit_s = limit_s
+        self._threads = anyio.CapacityLimiter(_THREADS)
+
+    @classmethod
+    def build(
+        cls,
+        rules: Mapping[str, Sequence[SignalRule]],
+        in_use: Collection[SignalKey] | None = None,
+        *,
+        kinds: Sequence[type[Signal[Any]]] = SIGNALS,
+        limit_s: float = LIMIT_S,
+    ) -> SignalSet:
+        """Compiles the rules that somebody asks about.
+
+        Args:
+            rules: the configured rules by signal kind.
+            in_use: the results that will be asked for; None for all that the rules emit.
+            kinds: the registry.
+            limit_s: seconds that a kind may take.
+
+        Raises:
+            ValueError: a rule that cannot work.
+        """
+        signals = []
+        for kind in kinds:
+            wanted = [rule for rule in rules.get(kind.kind, ()) if _is_wanted(rule, kind, in_use)]
+            if wanted:
+                signals.append(kind(wanted))
+        return cls(signals, in_use=in_use, limit_s=limit_s)
+
+    async def evaluate(self, facts: RequestFacts) -> Mapping[SignalKey, SignalResult]:
+        """Gives a result for every key in use. Never raises for a signal's sake.
+
+        Kinds that wait for something run side by side, each under the time limit. Cancelling it
+        cancels them.
+        """
+        results = dict(self._missing)
+        threaded = bool(self._pure) and len(facts.text) > INLINE_BYTES
+        if not threaded:
+            for signal in self._pure:
+                self._file(results, signal, _guarded(signal, signal.find, facts))
+        if self._other or threaded:
+            async with anyio.create_task_group() as group:
+                for other in self._other:
+                    group.start_soon(self._run, other, facts, results)
+                for pure in self._pure if threaded else ():
+                    group.start_soon(self._run_in_thread, pure, facts, results)
+        return results
+
+    async def _run(
+        self, signal: Signal[Any], facts: RequestFacts, results: dict[SignalKey, SignalResult]
+    ) -> None:
+        found = self._late(signal)
+        with anyio.move_on_after(self._limit_s):
+            try:
+                found = await signal.evaluate(facts)
+            except Exception as exc:  # a signal's bug is its own rules' error, not the request's
+                found = _failed(signal, exc)
+        self._file(results, signal, found)
+
+    async def _run_in_thread(
+        self, signal: PureSignal[Any], facts: RequestFacts, results: dict[SignalKey, SignalResult]
+    ) -> None:
+        found = self._late(signal)
+        with anyio.move_on_after(self._limit_s):
+            found = await anyio.to_thread.run_sync(
+                _guarded,
+                signal,
+                signal.find,
+                facts,
+                limiter=self._threads,
+                abandon_on_cancel=True,
+            )
+        self._file(results, signal, found)
+
+    def _late(self, signal: Signal[Any]) -> Result:
+        milliseconds = round(self._limit_s * 1000)
+        return _errors(signal, f"not evaluated within {milliseconds} ms")
+
+    def _file(
+        self, results: dict[SignalKey, SignalResult], signal: Signal[Any], found: Result
+    ) -> None:
+        for name in _names(signal):
+            key = SignalKey(signal.kind, name)
+            if key in self.in_use:
+                results[key] = found.get(name) or SignalResult(False, error="gave no result")
+
+
+def _guarded(signal: Signal[Any], evaluate: Evaluate, facts: RequestFacts) -> Result:
+    try:
+        return evaluate(facts)
+    except Exception as exc:  # a signal's bug is its own rules' error, not the request's
+        return _failed(signal, exc)
+
+
+def _failed(signal: Signal[Any], exc: Exception) -> Result:
+    log.warning("signal_failed", extra={"kind": signal.kind}, exc_info=exc)
+    return _errors(signal, f"failed: {type(exc).__name__}")
+
+
+def _errors(signal: Signal[Any], error: str) -> Result:
+    return dict.fromkeys(_names(signal), SignalResult(False, error=error))
+
+
+def _names(signal: Signal[Any]) -> Iterable[str]:
+    return (name for rule in signal.rules for name in rule.emits())
+
+
+def _emitted(signals: Iterable[Signal[Any]]) -> list[SignalKey]:
+    return [SignalKey(signal.kind, name) for signal in signals for name in _names(signal)]
+
+
+def _is_wanted(
+    rule: SignalRule, kind: type[Signal[Any]], in_use: Collection[SignalKey] | None
+) -> bool:
+    return in_use is None or any(SignalKey(kind.kind, name) in in_use for name in rule.emits())
+
+
+def _why_missing(key: SignalKey) -> str:
+    if key.kind in UNAVAILABLE:
+        return f"signal family {key.kind!r} is not available in this version"
+    return f"no {key.kind} signal named {key.name!r} is configured"

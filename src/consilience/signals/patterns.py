@@ -1,0 +1,124 @@
+"""Regular expressions for signals: RE2, so that no pattern and no prompt can take long.
+
+RE2 works in time linear in the text. It has no look-around and no back-references, which are
+what makes other engines take exponential time; patterns that use them are refused at load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Protocol
+
+import re2  # type: ignore[import-untyped]  # publishes no types
+
+MAX_PATTERN_LENGTH = 2000
+"""Characters in one keyword or pattern."""
+MAX_PATTERNS = 2000
+"""Keywords or patterns in one rule."""
+MAX_CHARACTERS = 50_000
+"""Characters of all keywords or patterns in one rule."""
+_MAX_MEMORY = 8 << 20
+
+# Scripts written without spaces, where a word's edge cannot be seen, and Hangul, where particles
+# stick to the word. U+30FC prolongs Japanese vowels and belongs to no script.
+_UNSPACED = (
+    r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Bopomofo}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー"
+)
+# RE2's own \b knows ASCII only. A character of the text is spent on each side instead, which
+# makes no difference when only presence is asked for.
+_EDGE = rf"[^\p{{L}}\p{{M}}\p{{N}}_]|[{_UNSPACED}]"
+_BEFORE, _AFTER = rf"(?:\A|{_EDGE})", rf"(?:\z|{_EDGE})"
+
+
+class Match(Protocol):
+    """One place where a pattern was found."""
+
+    def group(self) -> bytes:
+        """The text that was found, with what bounds it."""
+        ...
+
+
+class Pattern(Protocol):
+    """A compiled pattern, matched against UTF-8."""
+
+    def search(self, text: bytes, /) -> Match | None:
+        """Gives the first match, None when there is none."""
+        ...
+
+
+def literal(*words: str) -> str:
+    """Gives one pattern that is found when any of the words or phrases occurs as it is written.
+
+    An end that is a letter, a digit or `_` must be the end of a word in the text too, so `secret`
+    is not in `secretary`. In scripts without spaces there is no such demand.
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for word in words:
+        before = _BEFORE if _is_word_edge(word[0]) else ""
+        after = _AFTER if _is_word_edge(word[-1]) else ""
+        groups.setdefault((before, after), []).append(re2.escape(word))
+    return "|".join(
+        f"{before}(?:{'|'.join(quoted)}){after}" for (before, after), quoted in groups.items()
+    )
+
+
+def compile_pattern(pattern: str, *, case_sensitive: bool = False) -> Pattern:
+    """Compiles one pattern.
+
+    Raises:
+        ValueError: RE2 refuses it; says why in words for its author.
+    """
+    try:
+        return _compiled(pattern.encode("utf-8", "replace"), case_sensitive)
+    except re2.error as exc:
+        raise ValueError(_refusal(pattern, exc)) from None
+
+
+def any_of(patterns: Sequence[str], *, case_sensitive: bool = False) -> Pattern | None:
+    """Compiles patterns into one that is found when any of them is.
+
+    None when together they are too big for one program, or cannot stand in one: each must then
+    be searched for by itself.
+    """
+    if any(r"\Q" in pattern for pattern in patterns):
+        return None  # an open quotation would swallow what follows
+    joined = "|".join(f"(?:{pattern})" for pattern in patterns)
+    try:
+        return _compiled(joined.encode("utf-8", "replace"), case_sensitive)
+    except re2.error:
+        return None
+
+
+def _compiled(pattern: bytes, case_sensitive: bool) -> Pattern:
+    options = re2.Options()
+    options.case_sensitive = case_sensitive
+    options.log_errors = False
+    options.never_capture = True
+    options.max_mem = _MAX_MEMORY
+    compiled: Pattern = re2.compile(pattern, options)
+    return compiled
+
+
+@cache
+def _unspaced() -> Pattern:
+    return _compiled(rf"[{_UNSPACED}]".encode(), True)
+
+
+def _is_word_edge(character: str) -> bool:
+    if not (character.isalnum() or character == "_"):
+        return False
+    return _unspaced().search(character.encode("utf-8", "replace")) is None
+
+
+def _refusal(pattern: str, exc: Exception) -> str:
+    reason = b"".join(exc.args).decode("utf-8", "replace")
+    shown = pattern if len(pattern) <= 60 else f"{pattern[:57]}..."
+    message = f"the regular expression {shown!r} does not compile: {reason}"
+    if any(mark in pattern for mark in ("(?=", "(?!", "(?<=", "(?<!")):
+        return (
+            f"{message}. Look-ahead and look-behind are not available (RE2 syntax); use NOR or NOT"
+        )
+    if any(f"\\{digit}" in pattern for digit in "123456789") or "(?P=" in pattern:
+        return f"{message}. Back-references are not available (RE2 syntax)"
+    return f"{message} (RE2 syntax: https://github.com/google/re2/wiki/Syntax)"

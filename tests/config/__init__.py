@@ -1,0 +1,1 @@
+"""Tests of the configuration; a package so that they share `builders`."""

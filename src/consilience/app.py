@@ -1,0 +1,51 @@
+"""The composition root: a configuration becomes an ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from starlette.types import ASGIApp
+
+from .config.root import Config
+from .gateway import Gateway
+from .http.middleware import Edge
+from .http.routes import build_router
+from .upstream.base import Upstream
+
+
+def create_app(config: Config, *, upstream: Upstream | None = None) -> ASGIApp:
+    """Gives the gateway as an ASGI application; its lifespan opens and closes the gateway.
+
+    Args:
+        config: from `load_config`.
+        upstream: serves every configured model in place of its backends, for tests.
+    """
+    return app_of(Gateway(config, upstream=upstream))
+
+
+def app_of(gateway: Gateway) -> ASGIApp:
+    """Gives an existing gateway as an ASGI application; its lifespan opens it (once) and closes it.
+
+    For who opens the gateway first, to learn what is missing before a server starts, and then
+    serves it with the server's lifespan switched off.
+    """
+    router = build_router(lambda: gateway, _version())
+
+    @asynccontextmanager
+    async def lifespan(app: object) -> AsyncIterator[None]:
+        async with gateway:
+            yield
+
+    router.lifespan_context = lifespan
+    listeners = gateway.config.listeners
+    keys = [key.get_secret_value() for listener in listeners for key in listener.api_keys]
+    return Edge(router, keys)
+
+
+def _version() -> str:
+    try:
+        return version("consilience")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0+unknown"

@@ -1,0 +1,133 @@
+"""The configured backends as a pool of upstreams."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
+
+import aiohttp
+
+from .chat.codec import Body
+from .chat.completion import Completion
+from .chat.request import ChatRequest
+from .config.providers import BackendRef, Pricing, ProviderModel
+from .config.root import Config
+from .upstream.base import Upstream
+from .upstream.http import Endpoint, HttpUpstream, Limits
+from .upstream.pool import Member, Pool, Price
+
+_DOLLARS = ("USD", "usd", "$")
+
+
+class LocalServer:
+    """Where the models run that this process serves itself; see `upstream.local`."""
+
+    def __init__(self, urls: Mapping[str, str], api_key: str) -> None:
+        """
+        Args:
+            urls: base URL (`http://127.0.0.1:port/v1`) by local model id.
+            api_key: the key that these servers want.
+        """
+        self.urls = urls
+        self.api_key = api_key
+
+
+def local_models(config: Config) -> frozenset[str]:
+    """Ids of the local models that a config needs."""
+    return frozenset(
+        model.upstream_id
+        for model in config.providers.models
+        if any(ref.is_local for ref in model.backend_refs)
+    )
+
+
+def build_pool(
+    config: Config, session: aiohttp.ClientSession, local: LocalServer | None = None
+) -> Pool:
+    """Gives the pool of every model and LoRA that the config names."""
+    limits = limits_of(config)
+    members: dict[str, Member] = {}
+    for model in config.providers.models:
+        price = price_of(model.pricing)
+        loras = [lora.name for lora in card.loras] if (card := config.card(model.name)) else []
+        for name in (model.name, *loras):
+            served_as = model.upstream_id if name == model.name else name
+            backends = tuple(
+                (_upstream(ref, model, served_as, session, limits, local), ref.weight)
+                for ref in model.backend_refs
+            )
+            if backends:
+                members[name] = Member(backends, price)
+    looper = config.global_.integrations.looper
+    other: Upstream | None = None
+    if looper.endpoint:
+        other = EndpointForAll(session, looper.endpoint, dict(looper.headers), limits)
+        for model in config.providers.models:
+            members.setdefault(model.name, Member(((other, 1),), price_of(model.pricing)))
+    return Pool(members, other=other)
+
+
+def limits_of(config: Config) -> Limits:
+    """The bounds of upstream calls."""
+    settings, looper = config.global_.gateway, config.global_.integrations.looper
+    return Limits(
+        connect_s=settings.connect_timeout_seconds,
+        idle_s=settings.idle_timeout_seconds,
+        total_s=looper.timeout_seconds,
+        max_body_bytes=looper.max_response_bytes_mb << 20,
+        max_event_bytes=settings.max_sse_event_kb << 10,
+    )
+
+
+def price_of(pricing: Pricing | None) -> Price | None:
+    """A model's price; None when it is unknown or not in dollars, which is not the same as free."""
+    if pricing is None or pricing.currency not in _DOLLARS:
+        return None
+    if not pricing.model_fields_set & {"prompt_per_1m", "completion_per_1m"}:
+        return None
+    return Price(pricing.prompt_per_1m, pricing.completion_per_1m, pricing.cached_input_per_1m)
+
+
+def _upstream(
+    ref: BackendRef,
+    model: ProviderModel,
+    served_as: str,
+    session: aiohttp.ClientSession,
+    limits: Limits,
+    local: LocalServer | None,
+) -> Upstream:
+    if not ref.is_local:
+        endpoint = Endpoint(ref.chat_url, served_as, ref.request_headers())
+        return HttpUpstream(session, endpoint, limits)
+    if local is not None:
+        url = f"{local.urls[model.upstream_id]}/chat/completions"
+        endpoint = Endpoint(url, served_as, {"authorization": f"Bearer {local.api_key}"})
+        # they share this machine's processors: a long silence is work, not a broken line
+        return HttpUpstream(session, endpoint, replace(limits, idle_s=limits.total_s))
+    raise RuntimeError("local models are configured but were not started")
+
+
+class EndpointForAll:
+    """One endpoint that serves every model under its configured name (the looper's)."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, headers: Mapping[str, str], limits: Limits
+    ) -> None:
+        self._session, self._url, self._headers, self._limits = session, url, headers, limits
+        self._by_model: dict[str, HttpUpstream] = {}
+
+    def _of(self, model: str) -> HttpUpstream:
+        if model not in self._by_model:
+            if len(self._by_model) >= 1024:  # names come from requests under `any`
+                self._by_model.clear()
+            endpoint = Endpoint(self._url, model, self._headers)
+            self._by_model[model] = HttpUpstream(self._session, endpoint, self._limits)
+        return self._by_model[model]
+
+    async def complete(self, request: ChatRequest) -> Completion:
+        """Asks for a whole answer; see `Upstream.complete`."""
+        return await self._of(request.model).complete(request)
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Body, None]:
+        """Asks for an answer in chunks; see `Upstream.stream`."""
+        return self._of(request.model).stream(request)

@@ -1,0 +1,177 @@
+"""The command line. Commands are declared here and carried out in one file each.
+
+Those files are imported when their command runs: `--help` must not wait for an HTTP stack.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from .exit_codes import EPILOG
+
+app = typer.Typer(
+    name="consilience",
+    help="Ask several models, have a judge compare them, answer once.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+models_app = typer.Typer(
+    help="Models that run on this machine without a key.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(models_app, name="models")
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Configuration file. Default: what is found here."),
+]
+LogFormat = Literal["text", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def main() -> None:
+    """Runs the command line and exits."""
+    app(prog_name="consilience")
+
+
+def _run(module: str, function: str, **arguments: Any) -> None:
+    import_module(".console", __package__).use_any_encoding()
+    code = getattr(import_module(f".{module}", __package__), function)(**arguments)
+    raise typer.Exit(code)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"consilience {version('consilience')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on. Default: the file's, or 127.0.0.1.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Default: the file's, or 8899; 0 takes a free one."),
+    ] = None,
+    no_auth: Annotated[
+        bool, typer.Option("--no-auth", help="Listen beyond this machine without client keys.")
+    ] = False,
+    log_format: Annotated[LogFormat, typer.Option(help="How log lines are written.")] = "text",
+    log_level: Annotated[LogLevel, typer.Option(help="The least that is logged.")] = "info",
+) -> None:
+    """Start the gateway. Without a file it uses the models it finds."""
+    _run(
+        "serve",
+        "serve",
+        config=config,
+        host=host,
+        port=port,
+        no_auth=no_auth,
+        log_format=log_format,
+        log_level=log_level,
+    )
+
+
+@app.command()
+def ask(
+    prompt: Annotated[str, typer.Argument(help="The question; - reads standard input.")],
+    config: ConfigOption = None,
+    url: Annotated[
+        str | None, typer.Option(help="A running gateway, as http://127.0.0.1:8899.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Slug or model.")] = "vllm-sr/fusion",
+    system: Annotated[str | None, typer.Option(help="A system prompt.")] = None,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Show each panel answer and the judge's analysis.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the answer.")] = False,
+    as_json: JsonOption = False,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest answer, in tokens.")
+    ] = None,
+) -> None:
+    """Ask one question and watch the panel work. The answer alone goes to standard output."""
+    _run(
+        "ask",
+        "ask",
+        prompt=prompt,
+        config=config,
+        url=url,
+        model=model,
+        system=system,
+        trace=trace,
+        quiet=quiet,
+        as_json=as_json,
+        max_tokens=max_tokens,
+    )
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="The configuration file.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Check a configuration file; every problem is shown at once."""
+    _run("check", "check", file=file, as_json=as_json)
+
+
+@app.command()
+def init(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write; - for standard output.")
+    ] = Path("consilience.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Write a commented configuration file from the keys and servers found here."""
+    _run("init", "init", output=output, force=force)
+
+
+@app.command()
+def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Look at everything the gateway needs and say what to mend."""
+    _run("doctor", "doctor", config=config, as_json=as_json)
+
+
+@models_app.command("pull")
+def models_pull(
+    name: Annotated[str, typer.Argument(help="Which model; see `models list`.")] = (
+        "smollm2-135m-instruct"
+    ),
+) -> None:
+    """Fetch a model into this user's cache and verify it."""
+    _run("models", "pull", name=name)
+
+
+@models_app.command("list")
+def models_list(as_json: JsonOption = False) -> None:
+    """List the models that can be fetched, and those that are here."""
+    _run("models", "list_models", as_json=as_json)
+
+
+@models_app.command("rm")
+def models_rm(name: Annotated[str, typer.Argument(help="Which model.")]) -> None:
+    """Delete a model from this user's cache."""
+    _run("models", "remove", name=name)

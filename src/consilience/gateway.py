@@ -1,0 +1,336 @@
+"""Route, deliberate, deliver: the only orchestrator.
+
+A request runs under one deadline and one cancel scope: who cancels it cancels every upstream call.
+Loopers deliberate and never deliver; `delivery` sends what they decided on.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import anyio
+
+from .backends import LocalServer, build_pool, local_models
+from .chat.completion import Completion
+from .chat.request import ChatRequest
+from .config.root import Config
+from .delivery import Delivery, Emit
+from .errors import (
+    ConsilienceError,
+    DeadlineExceededError,
+    InvalidRequestError,
+    OverloadedError,
+    UpstreamConnectionError,
+    UpstreamStatusError,
+)
+from .event_stream import EventStream
+from .loopers import LOOPERS
+from .loopers.base import Outcome, Progress
+from .reply import Event, Reply, Routed, response_headers, route_headers
+from .router import Route, Router
+from .upstream.base import Upstream
+from .upstream.http import DEPTH_HEADER, new_session
+from .upstream.local import LocalModels
+from .upstream.pool import Pool, single_pool
+
+Body = bytes | Mapping[str, Any] | ChatRequest
+"""A chat-completions request: JSON, decoded JSON, or what `Gateway.parse` gave."""
+
+_PLUGIN_IDS = tuple(name for looper in LOOPERS for name in looper.plugin_ids)
+"""Plugin entries that speak to this gateway; the router has read them when a request is sent on."""
+
+MAX_DEPTH = 4
+"""Gateways of this kind that a plain request may pass through. A Fusion request: one."""
+
+
+def _new_id() -> str:
+    return f"chatcmpl-{secrets.token_hex(12)}"
+
+
+@dataclass(slots=True)
+class _Run:
+    """One request on its way; what must be known when it ends early."""
+
+    request: ChatRequest
+    headers: Mapping[str, str]
+    route: Route
+    begun: float
+    id: str
+    created: int
+    paid_calls: int = 0
+    """Calls of the deliberation that may have cost: all but those that were turned away."""
+    delivery: Delivery | None = None
+
+    @property
+    def spent(self) -> bool:
+        """Whether anything was paid for."""
+        delivered = self.delivery is not None and (
+            self.delivery.committed or any(r.status == "ok" for r in self.delivery.records)
+        )
+        return self.paid_calls > 0 or delivered
+
+
+T = TypeVar("T")
+
+
+class Gateway:
+    """Answers chat-completions requests from a panel of models, or from one.
+
+    ```python
+    async with Gateway(load_config("consilience.yaml")) as gateway:
+        reply = await gateway.complete({"model": "vllm-sr/fusion", "messages": [...]})
+        async for event in gateway.stream({...}):
+            ...
+    ```
+
+    Opens its connections on entering (or at the first request) and closes them on leaving. Safe
+    for any number of concurrent requests of one event loop; holds no state of a single request.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        upstream: Upstream | None = None,
+        new_id: Callable[[], str] = _new_id,
+        unix_time: Callable[[], float] = time.time,  # noqa: TID251  # `created` is a calendar time
+    ) -> None:
+        """
+        Args:
+            config: from `load_config`.
+            upstream: serves every configured model in place of its backends, for tests.
+            new_id: gives `chatcmpl-…` ids.
+            unix_time: gives the time of day, for `created`.
+        """
+        self.config = config
+        self.router = Router(config)
+        self._upstream = upstream
+        self._new_id = new_id
+        self._unix_time = unix_time
+        self._timeout_s = config.listeners[0].timeout_s
+        self._limits = config.global_.gateway
+        self._pool: Pool | None = None
+        self._opening = anyio.Lock()
+        self._open = AsyncExitStack()
+        self.in_flight = 0
+        """Upstream calls that the requests now running may have at once."""
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def open(self) -> Pool:
+        """Opens what requests need, once: the client session, and local models if configured."""
+        async with self._opening:
+            if self._pool is None:
+                try:
+                    self._pool = await self._build_pool()
+                except BaseException:
+                    await self._open.aclose()
+                    raise
+            return self._pool
+
+    async def aclose(self) -> None:
+        """Closes every connection and stops local models."""
+        self._pool = None
+        await self._open.aclose()
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests can be served at once."""
+        return self._pool is not None
+
+    async def complete(self, body: Body, headers: Mapping[str, str] | None = None) -> Reply:
+        """Answers a request whole.
+
+        Args:
+            body: an OpenAI chat-completions request, which is read and not changed. Its `stream`
+                is ignored.
+            headers: request headers with lower-case names, for signals and `x-vsr-debug`.
+
+        Raises:
+            ConsilienceError: with `spent` set when paid calls had been made. Cancelling this call
+                cancels every upstream call.
+        """
+
+        async def deliver(delivery: Delivery) -> Reply:
+            completion = await delivery.whole()
+            return Reply(
+                delivery.body(completion),
+                delivery.headers(completion.model, delivery.records, delivery.usage),
+            )
+
+        return await self._carry(body, headers or {}, _unwatched, deliver)
+
+    def stream(self, body: Body, headers: Mapping[str, str] | None = None) -> EventStream:
+        """Answers a request as events: `Progress` while deliberating, `Begin`, then `Chunk`s.
+
+        The same events that the HTTP stream is made of. Iterating raises `ConsilienceError` when
+        the request fails; leaving the loop early cancels every upstream call.
+        """
+        return EventStream(lambda emit: self.run(body, headers or {}, emit))
+
+    async def run(self, body: Body, headers: Mapping[str, str], emit: Emit) -> None:
+        """Answers a request by calling `emit` with each event, in order and awaited.
+
+        A slow `emit` slows the upstream down. Raises like `complete`; after `Begin` was emitted, a
+        failure means that the stream is broken.
+        """
+        request = self.parse(body)
+
+        async def deliver(delivery: Delivery) -> None:
+            await delivery.stream(emit, include_usage=request.include_usage)
+
+        await self._carry(request, headers, emit, deliver)
+
+    async def _carry(
+        self,
+        body: Body,
+        headers: Mapping[str, str],
+        emit: Emit,
+        deliver: Callable[[Delivery], Awaitable[T]],
+    ) -> T:
+        """Routes, deliberates and delivers one request."""
+        pool = self._pool or await self.open()
+        begun = anyio.current_time()
+        request = self._at_depth(self.parse(body), headers)
+        route = await self.router.route(request, headers)
+        if route.algorithm == "fusion" and request.depth > 1:
+            raise InvalidRequestError(
+                "a Fusion route cannot be used as panel or judge of another Fusion gateway"
+            )
+        sent_on = request.without_plugins(_PLUGIN_IDS)
+        run = _Run(sent_on, headers, route, begun, self._new_id(), int(self._unix_time()))
+        progress = route.looper.wants_progress
+        await emit(Routed(route_headers(route), progress, run.id, run.created, route.requested))
+        width = self._reserve(route)
+        try:
+            with anyio.fail_after(self._timeout_s):
+                outcome = await self._deliberate(run, pool, emit)
+                run.delivery = self._delivery(run, outcome, pool)
+                return await deliver(run.delivery)
+        except (ConsilienceError, TimeoutError, ExceptionGroup) as exc:
+            failure = self._failure(run, exc)
+            if failure is exc:
+                raise
+            raise failure from exc
+        finally:
+            self.in_flight -= width
+
+    def parse(self, body: Body) -> ChatRequest:
+        """Reads and checks a request body.
+
+        Raises:
+            InvalidRequestError: with `param` naming what is wrong.
+        """
+        if isinstance(body, ChatRequest):
+            return body
+        most = self._limits.max_messages
+        if isinstance(body, bytes | bytearray):
+            return ChatRequest.parse(body, max_messages=most)
+        return ChatRequest.from_body(body, max_messages=most)
+
+    @staticmethod
+    def _at_depth(request: ChatRequest, headers: Mapping[str, str]) -> ChatRequest:
+        passed = max(map(_number, headers.get(DEPTH_HEADER, "").split(",")))
+        if passed >= MAX_DEPTH:
+            raise InvalidRequestError(f"the request came through {passed} gateways or more: a loop")
+        return request.at_depth(passed + 1)
+
+    def _reserve(self, route: Route) -> int:
+        """Counts the calls that the request may have in flight at once.
+
+        Raises:
+            OverloadedError: they would be too many. Nothing was spent.
+        """
+        width, most = route.looper.width, self._limits.max_in_flight
+        if self.in_flight and self.in_flight + width > most:
+            raise OverloadedError("too many requests are in flight; try again", retry_after_s=1)
+        self.in_flight += width
+        return width
+
+    async def _deliberate(self, run: _Run, pool: Pool, emit: Emit) -> Outcome:
+        async def ask(request: ChatRequest) -> Completion:
+            turned_away = False
+            try:
+                return await pool.complete(request)
+            except (UpstreamStatusError, UpstreamConnectionError):
+                turned_away = True
+                raise
+            finally:  # cancelled and timed-out calls count: the model had begun to work
+                run.paid_calls += not turned_away
+
+        async def observe(progress: Progress) -> None:
+            await emit(progress)
+
+        return await run.route.looper.deliberate(run.request, ask, observe)
+
+    def _delivery(self, run: _Run, outcome: Outcome, pool: Pool) -> Delivery:
+        debug = run.headers.get("x-vsr-debug", "").strip().lower() == "true"
+        return Delivery(
+            outcome,
+            pool,
+            run.id,
+            run.created,
+            headers=lambda model, records, usage: response_headers(
+                run.route,
+                outcome,
+                model,
+                records,
+                debug=debug,
+                latency_ms=round((anyio.current_time() - run.begun) * 1000),
+                usage=usage,
+            ),
+        )
+
+    def _failure(self, run: _Run, exc: Exception) -> Exception:
+        """The error to raise for what went wrong: unwrapped, and marked with whether it cost."""
+        while isinstance(exc, ExceptionGroup) and len(exc.exceptions) == 1:
+            exc = exc.exceptions[0]
+        if isinstance(exc, TimeoutError):
+            exc = DeadlineExceededError(
+                f"no answer within the {self._timeout_s:g} seconds that a request may take"
+            )
+        if isinstance(exc, ConsilienceError):
+            # all seats turned away with 429: nobody worked, and the client may well come back
+            turned_away = exc.status == 429 and not run.spent
+            exc.spent = (exc.spent or run.spent) and not turned_away
+        return exc
+
+    async def _build_pool(self) -> Pool:
+        if self._upstream is not None:
+            return single_pool(self._upstream, self.config.model_names)
+        session = await self._open.enter_async_context(new_session())
+        needed = local_models(self.config)
+        local: LocalServer | None = None
+        if needed:
+            served = await self._open.enter_async_context(LocalModels.serve(needed))
+            urls = {model: served.base_url(model) for model in needed}
+            local = LocalServer(urls, served.api_key)
+        return build_pool(self.config, session, local)
+
+
+def _number(text: str) -> int:
+    """A depth from a header; what is no number counts as none, a huge one as deep enough."""
+    digits = text.strip()
+    if not (digits.isascii() and digits.isdecimal()):
+        return 0
+    return int(digits[:6])
+
+
+async def _unwatched(event: Event) -> None:
+    """Takes events that nobody watches."""

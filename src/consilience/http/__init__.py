@@ -1,0 +1,1 @@
+"""The HTTP edge: ASGI in, JSON or server-sent events out."""

@@ -1,0 +1,84 @@
+"""Errors as OpenAI clients know them: one body shape, the true status, and when to try again."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from starlette.types import Scope, Send
+
+from ..chat.codec import encode
+from ..errors import ConsilienceError
+from ..telemetry.log import log_failure
+
+
+class _InternalError(ConsilienceError):
+    """What a client learns of a bug: nothing but the request id."""
+
+
+def as_error(exc: Exception, request_id: str) -> ConsilienceError:
+    """Gives the error to tell; an unexpected one is logged and told without its words."""
+    if isinstance(exc, ConsilienceError):
+        return exc
+    log_failure("internal_error", exc, id=request_id)
+    return _InternalError(f"internal error; the log has it under request id {request_id}")
+
+
+def error_body(exc: ConsilienceError) -> dict[str, Any]:
+    """Gives `{"error": {message, type, param, code}}`."""
+    return {
+        "error": {
+            "message": exc.sentence,
+            "type": exc.type,
+            "param": exc.param,
+            "code": exc.code,
+        }
+    }
+
+
+def error_headers(exc: ConsilienceError) -> dict[str, str]:
+    """Gives `Retry-After`, and `x-should-retry: false` once money was spent."""
+    headers: dict[str, str] = {}
+    if exc.retry_after_s is not None:
+        headers["retry-after"] = str(max(1, math.ceil(exc.retry_after_s)))
+    if exc.spent:
+        headers["x-should-retry"] = "false"
+    if exc.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return headers
+
+
+async def send_json(
+    send: Send, body: object, *, status: int = 200, headers: dict[str, str] | None = None
+) -> None:
+    """Sends a whole JSON response."""
+    data = encode(body)
+    fields = {"content-type": "application/json", **(headers or {})}
+    fields["content-length"] = str(len(data))
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in fields.items()],
+        }
+    )
+    await send({"type": "http.response.body", "body": data})
+
+
+async def send_error(
+    send: Send, exc: ConsilienceError, extra: dict[str, str] | None = None
+) -> None:
+    """Sends an error as the whole response."""
+    headers = {
+        "x-vsr-schema-version": "2",
+        "x-vsr-response-path": "error",
+        **error_headers(exc),
+        **(extra or {}),
+    }
+    await send_json(send, error_body(exc), status=exc.status, headers=headers)
+
+
+def request_id(scope: Scope) -> str:
+    """The request's id, which the middleware has put into the scope."""
+    value: str = scope["state"]["request_id"]
+    return value

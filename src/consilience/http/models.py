@@ -1,0 +1,74 @@
+"""`GET /v1/models`, `/v1/models/{id}`, `/health`, `/ready`: what there is and whether it works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ..errors import UnknownModelError
+from ..gateway import Gateway
+from ..router import ModelEntry
+
+OWNER = "consilience"
+
+
+class Inventory:
+    """The endpoints that tell about the gateway itself."""
+
+    def __init__(self, gateway: Callable[[], Gateway], version: str) -> None:
+        self._gateway = gateway
+        self._version = version
+
+    async def models(self, request: Request) -> Response:
+        """Lists the names that a request may use."""
+        entries = self._gateway().router.models()
+        return JSONResponse({"object": "list", "data": [model_body(e) for e in entries]})
+
+    async def model(self, request: Request) -> Response:
+        """Gives one of them, configured models included.
+
+        Raises:
+            UnknownModelError: there is none of that name.
+        """
+        name = request.path_params["name"]
+        for entry in self._gateway().router.models(everything=True):
+            if entry.id == name:
+                return JSONResponse(model_body(entry))
+        raise UnknownModelError(f"there is no model {name[:100]!r} here", param="model")
+
+    async def health(self, request: Request) -> Response:
+        """Says that the process runs."""
+        return JSONResponse({"status": "ok", "version": self._version})
+
+    async def ready(self, request: Request) -> Response:
+        """Says whether requests can be served: 200, or 503 while starting or stopping."""
+        ready = self._gateway().ready
+        return JSONResponse(
+            {"status": "ready" if ready else "starting"}, status_code=200 if ready else 503
+        )
+
+
+def model_body(entry: ModelEntry) -> dict[str, Any]:
+    """One entry of the list, in OpenAI's shape with the reference's `routing` object."""
+    virtual = entry.kind in ("auto", "fusion", "entrypoint")
+    body: dict[str, Any] = {
+        "id": entry.id,
+        "object": "model",
+        "created": 0,
+        "owned_by": OWNER if virtual else "upstream-endpoint",
+        "description": entry.description,
+        "context_window": entry.context_window,
+        "capabilities": list(entry.capabilities),
+        "routing": {
+            "resolution": "virtual" if virtual else "passthrough",
+            "selectable": virtual,
+        },
+    }
+    if entry.kind == "auto":
+        body["routing"]["default_route"] = True
+    if entry.recipe is not None:
+        body["routing"]["recipe"] = entry.recipe
+    return body

@@ -1,0 +1,171 @@
+"""The OpenAPI document: what clients may send and what they get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..chat.request import ROLES
+
+_ANY_OBJECT: Mapping[str, Any] = {"type": "object", "additionalProperties": True}
+
+
+def openapi_document(version: str) -> dict[str, Any]:
+    """Gives the OpenAPI 3.1 document of every route."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Consilience",
+            "version": version,
+            "description": "Chat completions answered by a panel of models, or by one.",
+        },
+        "security": [{"bearer": []}],
+        "paths": {
+            "/v1/chat/completions": {"post": _chat()},
+            "/v1/models": {"get": _get("The names that a request may use", "ModelList")},
+            "/v1/models/{model}": {"get": _model()},
+            "/health": {"get": {**_get("Whether the process runs", "Status"), "security": []}},
+            "/ready": {"get": _ready()},
+            "/openapi.json": {"get": _get("This document", "Document")},
+        },
+        "components": {
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "schemas": _schemas(),
+        },
+    }
+
+
+def _chat() -> dict[str, Any]:
+    return {
+        "operationId": "createChatCompletion",
+        "summary": "Answer a conversation",
+        "requestBody": {"required": True, "content": _json("ChatRequest")},
+        "responses": {
+            "200": {
+                "description": "The answer; a stream of `chat.completion.chunk` events if asked",
+                "content": {
+                    **_json("ChatCompletion"),
+                    "text/event-stream": {"schema": {"type": "string"}},
+                },
+            },
+            **_errors("400", "401", "404", "405", "408", "413", "415", "422", "429"),
+            **_errors("500", "501", "502", "503", "504"),
+        },
+    }
+
+
+def _model() -> dict[str, Any]:
+    operation = _get("One of the names", "Model")
+    operation["parameters"] = [
+        {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+    ]
+    operation["responses"] |= _errors("404")
+    return operation
+
+
+def _ready() -> dict[str, Any]:
+    operation = _get("Whether requests can be served", "Status")
+    operation["responses"]["503"] = {"description": "Not yet", "content": _json("Status")}
+    return {**operation, "security": []}
+
+
+def _get(summary: str, schema: str) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "responses": {
+            "200": {"description": summary, "content": _json(schema)},
+            **_errors("401", "405"),
+        },
+    }
+
+
+def _json(schema: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+
+
+def _errors(*statuses: str) -> dict[str, Any]:
+    return {s: {"description": "An error", "content": _json("Error")} for s in statuses}
+
+
+def _schemas() -> dict[str, Any]:
+    text, number = {"type": "string"}, {"type": "integer"}
+    return {
+        "ChatRequest": {
+            "type": "object",
+            "required": ["model", "messages"],
+            "additionalProperties": True,
+            "properties": {
+                "model": {**text, "minLength": 1},
+                "messages": {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {"$ref": "#/components/schemas/Message"},
+                },
+                "stream": {"type": "boolean"},
+                "temperature": {"type": "number", "minimum": 0},
+                "max_completion_tokens": {**number, "minimum": 1},
+                "plugins": {
+                    "type": "array",
+                    "items": {**_ANY_OBJECT, "required": ["id"], "properties": {"id": text}},
+                },
+            },
+        },
+        "Message": {
+            "type": "object",
+            "required": ["role"],
+            "additionalProperties": True,
+            "properties": {
+                "role": {"enum": list(ROLES)},
+                "content": {"type": ["string", "array", "null"], "items": _ANY_OBJECT},
+            },
+        },
+        "ChatCompletion": {
+            **_ANY_OBJECT,
+            "required": ["id", "object", "created", "model", "choices"],
+            "properties": {
+                "id": text,
+                "object": {"const": "chat.completion"},
+                "created": number,
+                "model": text,
+                "choices": {"type": "array", "minItems": 1, "items": _ANY_OBJECT},
+                "usage": _ANY_OBJECT,
+                "fusion": {**_ANY_OBJECT, "description": "The trace of a Fusion answer"},
+            },
+        },
+        "Model": {
+            **_ANY_OBJECT,
+            "required": ["id", "object", "created", "owned_by"],
+            "properties": {
+                "id": text,
+                "object": {"const": "model"},
+                "context_window": {"type": ["integer", "null"]},
+                "capabilities": {"type": "array", "items": text},
+            },
+        },
+        "ModelList": {
+            "type": "object",
+            "required": ["object", "data"],
+            "properties": {
+                "object": {"const": "list"},
+                "data": {"type": "array", "items": {"$ref": "#/components/schemas/Model"}},
+            },
+        },
+        "Status": {"type": "object", "required": ["status"], "properties": {"status": text}},
+        "Document": _ANY_OBJECT,
+        "Error": {
+            "type": "object",
+            "required": ["error"],
+            "properties": {
+                "error": {
+                    "type": "object",
+                    "required": ["message", "type", "param", "code"],
+                    "properties": {
+                        "message": text,
+                        "type": text,
+                        "param": {"type": ["string", "null"]},
+                        "code": text,
+                    },
+                }
+            },
+        },
+    }

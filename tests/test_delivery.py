@@ -1,0 +1,221 @@
+"""Delivery: the final call whole or streamed, its fallbacks, and what is noted of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from consilience.chat.completion import Completion, Usage
+from consilience.chat.request import ChatRequest
+from consilience.delivery import Delivery
+from consilience.errors import (
+    UnusableAnswerError,
+    UpstreamConnectionError,
+    UpstreamStatusError,
+)
+from consilience.loopers.base import Outcome, StageRecord
+from consilience.reply import Begin, Chunk, Event
+from consilience.upstream.pool import Member, Pool, Price
+from consilience.upstream.scripted import Reply, ScriptedUpstream
+
+pytestmark = pytest.mark.anyio
+
+BROKEN = UpstreamStatusError("answered with status 500", model="first", status_code=500)
+IN_HAND = Completion(
+    {
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "in hand"},
+                "finish_reason": "stop",
+            }
+        ]
+    },
+    "panel",
+    Usage(1, 1, 2),
+)
+
+
+class Trace:
+    """An extension that shows what it was given."""
+
+    def render(self, delivery: Sequence[StageRecord] | None) -> Mapping[str, Any]:
+        return {"calls": [f"{r.model}:{r.status}" for r in delivery or ()]}
+
+    def degraded(self, delivery: Sequence[StageRecord] | None) -> Sequence[Any]:
+        return ()
+
+
+def _request(model: str) -> ChatRequest:
+    return ChatRequest.from_body({"model": model, "messages": [{"role": "user", "content": "hi"}]})
+
+
+def _delivery(script: Any, *finals: Any, stage: Any = "synthesis", **outcome: Any) -> Delivery:
+    upstream = ScriptedUpstream(script)
+    price = Price(Decimal(1), Decimal(1))
+    members = {name: Member(((upstream, 1),), price) for name in ("first", "second")}
+    asked = [_request(f) if isinstance(f, str) else f for f in finals]
+    made = Outcome(final=asked[0], fallbacks=asked[1:], stage=stage, extension=Trace(), **outcome)
+    return Delivery(
+        made,
+        Pool(members),
+        "chatcmpl-1",
+        7,
+        headers=lambda model, records, _usage: {
+            "model": model,
+            "calls": " ".join(f"{r.model}:{r.status}" for r in records),
+        },
+    )
+
+
+async def _streamed(delivery: Delivery, *, usage: bool = False) -> list[Event]:
+    events: list[Event] = []
+
+    async def emit(event: Event) -> None:
+        events.append(event)
+
+    await delivery.stream(emit, include_usage=usage)
+    return events
+
+
+def _text(events: Sequence[Event]) -> str:
+    return "".join(e.text for e in events if isinstance(e, Chunk))
+
+
+async def test_the_final_answer_is_noted_with_usage_and_cost() -> None:
+    delivery = _delivery({"first": Reply("yes", usage=Usage(2, 3, 5))}, "first")
+    completion = await delivery.whole()
+    assert completion.text == "yes"
+    (record,) = delivery.records
+    assert (record.stage, record.model, record.status) == ("synthesis", "first", "ok")
+    assert (record.usage, record.cost_usd) == (Usage(2, 3, 5), Decimal("0.000005"))
+
+
+async def test_the_body_is_the_upstream_s_with_our_name_id_and_sum() -> None:
+    earlier = [StageRecord("panel", "p", "ok", 1, usage=Usage(10, 10, 20))]
+    said = Reply("yes", fields={"system_fingerprint": "fp", "fusion": "forged", "nothing": None})
+    delivery = _delivery({"first": said}, "first", records=earlier)
+    body = delivery.body(await delivery.whole())
+    assert (body["id"], body["created"], body["model"]) == ("chatcmpl-1", 7, "first")
+    assert body["usage"]["total_tokens"] == 35
+    assert (body["system_fingerprint"], "nothing" in body) == ("fp", False)
+    assert body["fusion"] == {"calls": ["first:ok"]}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_fallbacks_are_tried_in_order(streamed: bool) -> None:
+    delivery = _delivery({"first": BROKEN, "second": "rescued"}, "first", "second", IN_HAND)
+    text = _text(await _streamed(delivery)) if streamed else (await delivery.whole()).text
+    assert text == "rescued"
+    assert [(r.model, r.status, r.reason) for r in delivery.records] == [
+        ("first", "failed", "server_error"),
+        ("second", "ok", None),
+    ]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_an_answer_in_hand_is_the_last_resort(streamed: bool) -> None:
+    delivery = _delivery({"first": BROKEN, "second": Reply("")}, "first", "second", IN_HAND)
+    text = _text(await _streamed(delivery)) if streamed else (await delivery.whole()).text
+    assert text == "in hand"
+    assert [r.reason for r in delivery.records] == ["server_error", "empty"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_the_last_failure_is_raised_when_nothing_is_left(streamed: bool) -> None:
+    delivery = _delivery({"first": BROKEN, "second": Reply("")}, "first", "second")
+    with pytest.raises(UnusableAnswerError):
+        await (_streamed(delivery) if streamed else delivery.whole())
+    assert not delivery.committed
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_an_empty_synthesis_is_paid_for_and_counted(streamed: bool) -> None:
+    empty = Reply("", usage=Usage(9, 1, 10))
+    delivery = _delivery({"first": empty}, "first", IN_HAND)
+    await (_streamed(delivery) if streamed else delivery.whole())
+    assert delivery.records[0].usage == Usage(9, 1, 10)
+    assert delivery.records[0].cost_usd == Decimal("0.00001")
+    assert delivery.usage == Usage(9, 1, 10)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_plain_model_s_empty_answer_is_its_answer(streamed: bool) -> None:
+    delivery = _delivery({"first": Reply("")}, "first", stage="single")
+    if streamed:
+        events = await _streamed(delivery)
+        last = [e.body for e in events if isinstance(e, Chunk)][-1]
+        assert last["choices"][0]["finish_reason"] == "stop"
+    else:
+        assert (await delivery.whole()).text == ""
+
+
+async def test_nothing_is_spliced_in_once_a_token_is_out() -> None:
+    script = {"first": Reply("one two", breaks_after=2), "second": "never"}
+    delivery = _delivery(script, "first", "second", IN_HAND)
+    with pytest.raises(UpstreamConnectionError):
+        await _streamed(delivery)
+    assert delivery.committed
+    assert [r.model for r in delivery.records] == ["first"]
+
+
+async def test_a_stream_begins_once_and_before_its_chunks() -> None:
+    events = await _streamed(_delivery({"first": "a b"}, "first"))
+    assert [type(e) for e in events].count(Begin) == 1
+    assert isinstance(events[0], Begin)
+    assert dict(events[0].headers) == {"model": "first", "calls": ""}
+
+
+async def test_the_beginning_names_a_fallback_that_writes_as_the_writer() -> None:
+    delivery = _delivery({"first": BROKEN, "second": "rescued"}, "first", "second")
+    begin, first, *_ = await _streamed(delivery)
+    assert isinstance(begin, Begin)
+    assert isinstance(first, Chunk)
+    assert begin.headers["calls"] == "first:failed second:ok"
+    assert first.body["fusion"] == {"calls": ["first:failed", "second:ok"]}
+    assert [(r.model, r.status) for r in delivery.records] == [
+        ("first", "failed"),
+        ("second", "ok"),
+    ]
+
+
+async def test_the_trace_comes_with_the_first_and_the_usage_chunk_only() -> None:
+    events = await _streamed(_delivery({"first": "a b c"}, "first"), usage=True)
+    chunks = [e.body for e in events if isinstance(e, Chunk)]
+    assert ["fusion" in c for c in chunks] == [True, *[False] * (len(chunks) - 2), True]
+    assert chunks[-1]["choices"] == []
+    assert chunks[-1]["usage"]["total_tokens"] == 15
+
+
+async def test_an_unknown_usage_is_left_out() -> None:
+    events = await _streamed(_delivery({"first": Reply("a", usage=None)}, "first"), usage=True)
+    last = events[-1]
+    assert isinstance(last, Chunk)
+    assert (last.body["choices"], "usage" in last.body) == ([], False)
+
+
+async def test_a_last_edit_is_made_before_anything_is_sent() -> None:
+    delivery = _delivery(
+        {"first": Reply("raw", usage=Usage(1, 1, 2))},
+        "first",
+        finish=lambda c: c.with_text("edited"),
+    )
+    assert _text(await _streamed(delivery, usage=True)) == "edited"
+    assert delivery.usage == Usage(1, 1, 2)
+
+
+async def test_tool_calls_are_substance() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    delivery = _delivery({"first": Reply(None, tool_calls=[call])}, "first", IN_HAND)
+    assert (await delivery.whole()).tool_calls == [call]
+
+
+async def test_errors_that_are_not_ours_are_not_caught() -> None:
+    def bug(_: object) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await _delivery({"first": bug}, "first", IN_HAND).whole()

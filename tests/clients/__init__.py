@@ -1,0 +1,1 @@
+"""The gateway driven by clients that were written for OpenAI's API, unchanged."""

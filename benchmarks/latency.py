@@ -1,0 +1,64 @@
+"""Latency that the gateway adds to a fused answer, one request in flight, beside the ideal.
+
+`python -m benchmarks.latency [--rounds 40] [--panel 3]`
+
+The ideal is the slowest panel member, then the judge, then the synthesis, with the upstream's fixed
+delays. `direct` is the same three calls made one after the other by this client without a gateway:
+what this machine and this client cost by themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+
+from .raw_client import RawClient, Timing
+from .stand import BODY, CHUNKS, GAP_MS, JUDGE_MS, PANEL_MS, SYNTHESIS_MS, WRITER, stand
+
+WARM_UP = 5
+
+
+def measure(rounds: int, panel: int) -> None:
+    """Runs and prints."""
+    through: list[Timing] = []
+    direct: list[Timing] = []
+    with (
+        stand(panel=panel) as at,
+        RawClient(at.gateway) as gateway,
+        RawClient(at.upstream) as upstream,
+    ):
+        for _ in range(rounds + WARM_UP):
+            through.append(gateway.streamed(BODY))
+            before = sum(
+                upstream.whole({**BODY, "model": model, "stream": False})
+                for model in (f"d{PANEL_MS}", f"d{JUDGE_MS}")
+            )
+            last = upstream.streamed({**BODY, "model": WRITER})
+            direct.append(Timing(before + last.first_token, before + last.total, last.relay))
+    through, direct = through[WARM_UP:], direct[WARM_UP:]
+    ideal_first = PANEL_MS + JUDGE_MS + SYNTHESIS_MS
+    ideal_total = ideal_first + (CHUNKS - 1) * GAP_MS
+    print(f"panel of {panel}, one request in flight, {rounds} rounds; milliseconds, p50 (p99)")
+    print(f"{'':34}{'ideal':>8}{'direct':>18}{'gateway':>18}{'added to ideal':>18}")
+    _row("first synthesis token", ideal_first, direct, through, "first_token")
+    _row("whole answer", ideal_total, direct, through, "total")
+    _row("upstream's first token to client", 0, direct, through, "relay")
+
+
+def _row(name: str, ideal: float, direct: list[Timing], through: list[Timing], what: str) -> None:
+    d, t = ([getattr(timing, what) for timing in timings] for timings in (direct, through))
+    added = [value - ideal for value in t]
+    print(f"{name:34}{ideal:8.1f}{_shown(d):>18}{_shown(t):>18}{_shown(added):>18}")
+
+
+def _shown(values: list[float]) -> str:
+    p99 = sorted(values)[min(len(values) - 1, round(len(values) * 0.99))]
+    return f"{statistics.median(values):.2f} ({p99:.2f})"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--panel", type=int, default=3)
+    arguments = parser.parse_args()
+    measure(arguments.rounds, arguments.panel)

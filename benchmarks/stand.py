@@ -1,0 +1,139 @@
+"""What every benchmark stands on: the model server, the gateway, and a client, as processes."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+PANEL_MS, JUDGE_MS, SYNTHESIS_MS = 50, 40, 30
+CHUNKS, GAP_MS = 20, 5
+WRITER = f"d{SYNTHESIS_MS}-c{CHUNKS}-g{GAP_MS}"
+_MODELS = (f"d{PANEL_MS}", f"d{JUDGE_MS}", WRITER)
+BODY = {
+    "model": "vllm-sr/fusion",
+    "messages": [{"role": "user", "content": "A question of ordinary length. " * 8}],
+    "stream": True,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """Addresses and process ids."""
+
+    upstream: str
+    gateway: str
+    gateway_pid: int
+
+
+def config_text(upstream: str, panel: int) -> str:
+    """A Fusion decision with a panel of equal models, a judge and a writer of fixed delays."""
+    models = "\n".join(
+        f"    - name: {name}\n      backend_refs: [{{name: m, base_url: '{upstream}/v1'}}]"
+        for name in _MODELS
+    )
+    seats = ", ".join([f"d{PANEL_MS}"] * panel)
+    return f"""\
+version: v0.3
+listeners: [{{name: bench, address: 127.0.0.1, port: 0, timeout: 120s}}]
+providers:
+  models:
+{models}
+routing:
+  decisions:
+    - name: panel
+      priority: 1
+      algorithm:
+        type: fusion
+        fusion:
+          model: d{JUDGE_MS}
+          synthesis_model: {WRITER}
+          analysis_models: [{seats}]
+global:
+  integrations: {{looper: {{fusion: {{model_names: [vllm-sr/fusion]}}}}}}
+  gateway: {{max_in_flight: 5000}}
+"""
+
+
+@contextmanager
+def stand(*, panel: int = 3) -> Iterator[Stand]:
+    """Starts both servers and stops them again."""
+    with _process([sys.executable, "-m", "benchmarks.upstream"]) as mock:
+        port_line = mock.stdout.readline() if mock.stdout else ""
+        upstream = f"http://127.0.0.1:{port_line.strip()}"
+        port = _free_port()
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "bench.yaml"
+            file.write_text(config_text(upstream, panel))
+            command = [sys.executable, "-m", "consilience", "serve", "-c", str(file)]
+            command += ["--port", str(port), "--log-level", "warning"]
+            with _process(command) as gateway:
+                _await_port(port)
+                yield Stand(upstream, f"http://127.0.0.1:{port}", gateway.pid)
+
+
+@contextmanager
+def _process(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(  # noqa: S603  # our own commands
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _await_port(port: int) -> None:
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise TimeoutError("the gateway did not start")
+
+
+@asynccontextmanager
+async def client() -> AsyncIterator[aiohttp.ClientSession]:
+    """A client without limits of its own."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        yield session
+
+
+async def timed(session: aiohttp.ClientSession, base: str, body: object) -> float:
+    """Sends a streamed request and reads its answer; gives its milliseconds."""
+    begun = time.perf_counter_ns()
+    async with session.post(f"{base}/v1/chat/completions", json=body) as response:
+        text = await response.text()
+        if response.status != 200 or not text.endswith("data: [DONE]\n\n"):
+            raise RuntimeError(f"status {response.status}: {text[-200:]}")
+    return (time.perf_counter_ns() - begun) / 1e6
+
+
+def open_files(pid: int) -> int:
+    """File descriptors a process has open, sockets included."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def memory_mb(pid: int) -> float:
+    """Resident memory of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0

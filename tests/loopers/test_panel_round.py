@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from consilience.loopers.base import observe_nothing
+from consilience.loopers.base import Progress, observe_nothing
 from consilience.loopers.fusion.options import FusionOptions, seats_of
 from consilience.loopers.fusion.panel import PANEL_SHARE, Panel, run_panel
 from support.fusion_parts import After, Models, Watcher, asking, status_error
@@ -196,3 +196,17 @@ async def test_watchers_do_not_see_texts_that_the_trace_hides() -> None:
     watcher = Watcher()
     await round_of(Models({"a": "secret"}), ["a"], watcher, include_intermediate_responses=False)
     assert all("secret" not in str(p.fields) for p in watcher.seen)
+
+
+@pytest.mark.parametrize("given", [{}, {"min_successful_responses": 1}])
+async def test_every_answer_that_counted_is_told_to_a_slow_observer(given: dict[str, Any]) -> None:
+    told: list[int] = []
+
+    async def slowly(progress: Progress) -> None:
+        if progress.event == "panel_answered":
+            await anyio.sleep(1)
+            told.append(progress.fields["seat"])
+
+    models = Models({"a": After(1, "A"), "b": After(1, "B")})
+    panel = await round_of(models, ["a", "b"], slowly, **given)
+    assert sorted(told) == [r.seat for r in panel.responses]

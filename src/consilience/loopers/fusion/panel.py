@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
+from anyio.abc import TaskGroup
 
 from ...chat.completion import Completion, Usage
 from ...chat.request import ChatRequest
@@ -160,15 +161,17 @@ async def run_panel(
     quorum = min(options.min_successful_responses or len(seats), len(seats))
     state = _Round(seats, quorum, options, ask, observe, limiter)
     decided = False
-    with anyio.move_on_after(_round_seconds(options)):
-        async with anyio.create_task_group() as group:
-            for position, seat in enumerate(seats):
-                asked = panel_request(shared, seat)
-                group.start_soon(_sit, position, asked, state)
-            await _until_decided(state)
-            # from here on the round did not run out of time, however long the calls take to stop
-            decided = True
-            group.cancel_scope.cancel()
+    # What a seat did is told in a group of its own: the end of the round must not cut that short.
+    async with anyio.create_task_group() as telling:
+        with anyio.move_on_after(_round_seconds(options)):
+            async with anyio.create_task_group() as group:
+                for position, seat in enumerate(seats):
+                    asked = panel_request(shared, seat)
+                    group.start_soon(_sit, position, asked, state, telling)
+                await _until_decided(state)
+                # from here on the time was not up, however long the calls take to stop
+                decided = True
+                group.cancel_scope.cancel()
     panel = _close(state, timed_out=not decided)
     failures = [f for f in panel.failures if f.reason != "cancelled"]
     failed_fast = options.on_error == "fail" and failures and len(panel.responses) < quorum
@@ -239,7 +242,7 @@ async def _until_decided(state: _Round) -> None:
         await state.changed.wait()
 
 
-async def _sit(position: int, asked: ChatRequest, state: _Round) -> None:
+async def _sit(position: int, asked: ChatRequest, state: _Round, telling: TaskGroup) -> None:
     """Asks one seat in its turn and settles it, whatever comes of it."""
     async with state.limiter:
         if state.over:
@@ -251,10 +254,15 @@ async def _sit(position: int, asked: ChatRequest, state: _Round) -> None:
         state.settle(outcome)  # before the place is free, so that who gets it knows
     if isinstance(outcome, PanelResponse):
         shown = state.options.include_intermediate_responses
-        await state.observe(_answered(outcome, shown=shown))
+        told = _answered(outcome, shown=shown)
     else:
         fields = {"seat": position, "model": seat.model, "reason": outcome.reason}
-        await state.observe(Progress("panel_failed", fields))
+        told = Progress("panel_failed", fields)
+    telling.start_soon(_tell, state.observe, told)
+
+
+async def _tell(observe: Observer, progress: Progress) -> None:
+    await observe(progress)
 
 
 async def _outcome(position: int, asked: ChatRequest, state: _Round) -> PanelResponse | FailedSeat:

@@ -10,6 +10,8 @@ import anyio
 import pytest
 from aiohttp import web
 
+from consilience import parse_config
+from consilience.config.starter import starter_config
 from consilience.upstream import discovery
 from consilience.upstream.discovery import Found, discover
 from consilience.upstream.vendors import (
@@ -292,3 +294,13 @@ def test_servers_are_asked_on_loopback_only() -> None:
 )
 def test_chats_tells_chat_models_by_their_names(model: str, expected: bool) -> None:
     assert chats(model) is expected
+
+
+async def test_discover_takes_no_name_that_a_configuration_could_not_hold() -> None:
+    odd = ("\x1b[31mred", "x" * 3000, "two words", "${HOME}", "auto", "MoM", "llama3.2:3b")
+    listing = Listing(models(*odd))
+    async with serving(listing):
+        found = await discover({}, vendors=(), servers=(server(listing),), local_installed=False)
+    assert names(found) == ["vllm/auto", "vllm/MoM", "llama3.2:3b"]
+    assert [model.upstream_id for model in found.models] == ["auto", "MoM", "llama3.2:3b"]
+    parse_config(starter_config(found))

@@ -6,6 +6,7 @@ loopback are asked without one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +24,10 @@ MAX_SERVER_MODELS = 3
 MAX_LISTING_BYTES = 8 << 20
 VENDOR_TIMEOUT_S = 3.0
 SERVER_TIMEOUT_S = 1.0
+_PLAIN_ID = re.compile(r"[\w./:@+~-]{1,200}", re.ASCII)
+"""What a model may be called for us to take it from a stranger's list into a configuration."""
+_RESERVED = frozenset(("auto", "MoM"))
+"""Names that mean a route here."""
 _WINDOW_FIELDS = ("context_length", "context_window", "max_context_length", "max_model_len")
 
 
@@ -202,7 +207,7 @@ def _windows(listing: Sequence[Any]) -> dict[str, int | None]:
     windows: dict[str, int | None] = {}
     for entry in listing:
         model = entry.get("id") if isinstance(entry, Mapping) else None
-        if isinstance(model, str) and model.strip():
+        if isinstance(model, str) and _PLAIN_ID.fullmatch(model.strip()):
             windows.setdefault(model.strip().removeprefix("models/"), _window(entry))
     return windows
 
@@ -240,13 +245,15 @@ def _local(environ: Mapping[str, str]) -> tuple[FoundSource, str]:
 
 
 def _with_unique_names(sources: Sequence[FoundSource]) -> tuple[FoundSource, ...]:
-    """The same model from a second source gets that source's name in front."""
-    used: set[str] = set()
+    """A name that is taken, by a model or by a route, gets the source's name in front."""
+    used: set[str] = set(_RESERVED)
     named: list[FoundSource] = []
     for source in sources:
         models: list[FoundModel] = []
         for model in source.models:
-            name = f"{source.name}/{model.name}" if model.name in used else model.name
+            name = model.name
+            while name in used:
+                name = f"{source.name}/{name}"
             used.add(name)
             models.append(replace(model, name=name))
         named.append(replace(source, models=tuple(models)))

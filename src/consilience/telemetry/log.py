@@ -18,6 +18,8 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request at work, for every line that is written on its behalf."""
 
 _LOGGER = logging.getLogger("consilience")
+# a library says nothing unless its user configures logging
+_LOGGER.addHandler(logging.NullHandler())
 
 
 def log(event: str, *, level: int = logging.INFO, **fields: Any) -> None:

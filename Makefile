@@ -30,7 +30,8 @@ lock:
 
 bench:
 	@scripts/environment dev
-	@for name in latency concurrency; do .venv/bin/python -m benchmarks.$$name || exit 1; done
+	@.venv/bin/consilience models pull >/dev/null
+	@.venv/bin/python -m benchmarks
 
 clean:
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist

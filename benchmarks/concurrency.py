@@ -29,8 +29,8 @@ from .stand import (
     timed,
 )
 
-SETTLE_SECONDS = 35
-"""Idle upstream connections are kept for 30 seconds."""
+SETTLE_SECONDS = 65
+"""Idle upstream connections are kept for 30 to 60 seconds."""
 
 
 async def measure(requests: int, waves: int, panel: int) -> None:

@@ -4,18 +4,47 @@
 
 The ideal is the slowest panel member, then the judge, then the synthesis, with the upstream's fixed
 delays. `direct` is the same three calls made one after the other by this client without a gateway:
-what this machine and this client cost by themselves.
+what this machine and this client cost by themselves. The last row is the least that these calls
+cost a Python program: the same five of them with aiohttp, in one process, and no gateway at all.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import statistics
+import time
+
+import aiohttp
+import uvloop
 
 from .raw_client import RawClient, Timing
 from .stand import BODY, CHUNKS, GAP_MS, JUDGE_MS, PANEL_MS, SYNTHESIS_MS, WRITER, stand
 
 WARM_UP = 5
+
+
+async def bare(upstream: str, rounds: int, panel: int) -> list[float]:
+    """First-token times of the same calls with aiohttp and nothing else."""
+    url = f"{upstream}/v1/chat/completions"
+    times: list[float] = []
+    async with aiohttp.ClientSession() as session:
+
+        async def whole(model: str) -> None:
+            async with session.post(url, json={**BODY, "model": model, "stream": False}) as got:
+                await got.json()
+
+        for _ in range(rounds + WARM_UP):
+            begun = time.perf_counter()
+            async with asyncio.TaskGroup() as group:
+                for _ in range(panel):
+                    group.create_task(whole(f"d{PANEL_MS}"))
+            await whole(f"d{JUDGE_MS}")
+            async with session.post(url, json={**BODY, "model": WRITER}) as response:
+                await response.content.readany()
+                times.append((time.perf_counter() - begun) * 1000)
+                await response.read()
+    return times[WARM_UP:]
 
 
 def measure(rounds: int, panel: int) -> None:
@@ -35,6 +64,7 @@ def measure(rounds: int, panel: int) -> None:
             )
             last = upstream.streamed({**BODY, "model": WRITER})
             direct.append(Timing(before + last.first_token, before + last.total, last.relay))
+        alone = uvloop.run(bare(at.upstream, rounds, panel))
     through, direct = through[WARM_UP:], direct[WARM_UP:]
     ideal_first = PANEL_MS + JUDGE_MS + SYNTHESIS_MS
     ideal_total = ideal_first + (CHUNKS - 1) * GAP_MS
@@ -43,6 +73,10 @@ def measure(rounds: int, panel: int) -> None:
     _row("first synthesis token", ideal_first, direct, through, "first_token")
     _row("whole answer", ideal_total, direct, through, "total")
     _row("upstream's first token to client", 0, direct, through, "relay")
+    added = [value - ideal_first for value in alone]
+    print(
+        f"{'first token, aiohttp alone':34}{ideal_first:8.1f}{'':18}{_shown(alone):>18}{_shown(added):>18}"
+    )
 
 
 def _row(name: str, ideal: float, direct: list[Timing], through: list[Timing], what: str) -> None:

@@ -2,8 +2,8 @@
 
 `python -m benchmarks.prefix [--rounds 3]` needs the extra `local` and `consilience models pull`.
 
-llama.cpp reports how many prompt tokens it took from its cache. The ideal is everything but the
-last turn: the writing instruction, and the few tokens around it.
+llama.cpp reports how many prompt tokens it took from its cache. The ideal is all of the judge's
+prompt: what is left to read is the new turns, which are the analysis and the writing instruction.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "local.yaml"
 
 async def measure(rounds: int) -> None:
     """Runs and prints."""
-    print(f"{'question':60}{'judge prompt':>14}{'synthesis prompt':>18}{'cached':>8}{'share':>8}")
+    heads = ("judge read", "wrote", "synthesis prompt", "cached", "of judge's prompt", "of its own")
+    print(f"{'question':58}" + "".join(f"{head:>{len(head) + 2}}" for head in heads))
     async with Gateway(load_config(EXAMPLE)) as gateway:
         for question in QUESTIONS[:rounds]:
             reply = await gateway.complete(
@@ -36,9 +37,12 @@ async def measure(rounds: int) -> None:
             )
             stages = (reply.fusion or {})["stages"]
             usage = {stage["stage"]: stage["usage"] for stage in stages}
-            judge, synthesis = usage["judge"]["prompt_tokens"], usage["synthesis"]["prompt_tokens"]
+            judge, own = usage["judge"]["prompt_tokens"], usage["synthesis"]["prompt_tokens"]
             cached = usage["synthesis"]["prompt_tokens_details"]["cached_tokens"]
-            print(f"{question:60}{judge:14}{synthesis:18}{cached:8}{cached / synthesis:8.0%}")
+            print(
+                f"{question:58}{judge:12}{usage['judge']['completion_tokens']:7}{own:18}{cached:8}"
+                f"{min(cached, judge) / judge:19.0%}{cached / own:12.0%}"
+            )
 
 
 if __name__ == "__main__":

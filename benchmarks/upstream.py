@@ -13,10 +13,17 @@ import re
 import time
 from collections.abc import Callable
 
+import uvloop
+
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 _KEYS = ("consensus", "contradictions", "partial_coverage", "unique_insights", "blind_spots")
 _ANALYSIS = json.dumps({key: [] for key in _KEYS})
+
+
+_STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+)
 
 
 class Server(asyncio.Protocol):
@@ -61,9 +68,9 @@ class Server(asyncio.Protocol):
         plan = {part[0]: float(part[1:]) for part in request["model"].split("-")}
         later = plan.get("d", 0) / 1000
         if request.get("stream"):
-            self._after(later, self._begin_stream)
             chunks, gap = int(plan.get("c", 1)), plan.get("g", 0) / 1000
-            for i in range(chunks):
+            self._after(later, lambda: self._chunk(_STREAM_HEAD))
+            for i in range(1, chunks):
                 self._after(later + i * gap, self._chunk)
             self._after(later + (chunks - 1) * gap, self._end_stream)
         else:
@@ -96,27 +103,22 @@ class Server(asyncio.Protocol):
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         self._whole(json.dumps({"choices": [choice], "usage": _USAGE}).encode())
 
-    def _begin_stream(self) -> None:
-        self._write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-        )
-
-    def _event(self, data: bytes) -> None:
-        event = b"data: %b\n\n" % data
-        self._write(b"%x\r\n%b\r\n" % (len(event), event))
-
-    def _chunk(self) -> None:
+    def _chunk(self, head: bytes = b"") -> None:
         delta = {"content": f"{time.perf_counter_ns()} "}
         choice = {"index": 0, "delta": delta, "finish_reason": None}
-        self._event(json.dumps({"choices": [choice]}).encode())
+        self._write(head + _event(json.dumps({"choices": [choice]}).encode()))
 
     def _end_stream(self) -> None:
         choice = {"index": 0, "delta": {}, "finish_reason": "stop"}
-        self._event(json.dumps({"choices": [choice], "usage": None}).encode())
-        self._event(json.dumps({"choices": [], "usage": _USAGE}).encode())
-        self._event(b"[DONE]")
-        self._write(b"0\r\n\r\n")
+        last = _event(json.dumps({"choices": [choice], "usage": None}).encode())
+        usage = _event(json.dumps({"choices": [], "usage": _USAGE}).encode())
+        self._write(last + usage + _event(b"[DONE]") + b"0\r\n\r\n")
         self._timers.clear()
+
+
+def _event(data: bytes) -> bytes:
+    event = b"data: %b\n\n" % data
+    return b"%x\r\n%b\r\n" % (len(event), event)
 
 
 async def main() -> None:
@@ -127,4 +129,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

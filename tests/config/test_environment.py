@@ -101,6 +101,6 @@ def test_variable_stays_text_where_text_is_needed() -> None:
 
 
 def test_variables_below_ignored_keys_are_not_needed() -> None:
-    text = MODELS + "global:\n  services: {x: '${user_content}'}\n"
+    text = MODELS + "global:\n  services: {ratelimit: {x: '${user_content}'}}\n"
 
     assert problems_of(text) == ()

@@ -29,9 +29,10 @@ def test_plain_configuration_has_no_warning() -> None:
     ("section", "content", "path"),
     [
         ("setup", {"done": True}, "setup"),
-        ("global", {"services": {"authz": {}}}, "global.services"),
+        ("global", {"services": {"ratelimit": {}}}, "global.services.ratelimit"),
+        ("global", {"services": {"authz": {"providers": []}}}, "global.services.authz.providers"),
         ("global", {"stores": {}}, "global.stores"),
-        ("global", {"model_catalog": {}}, "global.model_catalog"),
+        ("global", {"model_catalog": {"kbs": []}}, "global.model_catalog.kbs"),
         ("global", {"integrations": {"tools": {}}}, "global.integrations.tools"),
         ("global", {"router": {"learning": {}}}, "global.router.learning"),
         (
@@ -131,6 +132,19 @@ def test_unknown_reasoning_family_is_named() -> None:
     found = warnings(providers={"models": models})
 
     assert list(found) == ["providers.models[0].reasoning_family"]
+
+
+def test_model_that_cannot_be_told_to_reason_is_named_once() -> None:
+    refs = [
+        {"model": "small", "use_reasoning": True},
+        {"model": "small", "reasoning_effort": "low"},
+        {"model": "large", "use_reasoning": False},
+    ]
+
+    found = warnings(routing=decision(modelRefs=refs))
+
+    assert list(found) == ["routing.decisions[0].modelRefs[0]"]
+    assert '"small" is not told to reason' in found["routing.decisions[0].modelRefs[0]"]
 
 
 def test_model_without_backends_loads_when_the_looper_endpoint_serves_it() -> None:

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consilience.chat.codec import encode
-from consilience.decisions.rules import Combination, Condition, Predicate, parse_rules
+from consilience.decisions.rules import Combination, Condition, parse_rules
 from consilience.decisions.trace import RuleTrace, evaluate, why_not
 from consilience.signals.base import SignalKey, SignalResult
+from consilience.signals.predicate import Predicate
 
 Node = Condition | Combination
 NAMES = ("a", "b", "c", "d")
@@ -228,7 +229,11 @@ def test_confidence_is_combined_as_the_reference_does_when_nodes_match(
 
 
 def test_decision_matches_without_confidence_when_it_has_no_rules() -> None:
-    assert evaluate(None, {}).as_body() == {"kind": "fallback", "matched": True, "confidence": 0}
+    assert evaluate(None, {}).as_body() == {
+        "node_type": "fallback",
+        "matched": True,
+        "confidence": 0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -262,23 +267,27 @@ def test_body_shows_the_whole_tree_when_it_is_asked_for() -> None:
     )
     found = given_that(no=NO, bad=FAILED, size=SignalResult(False, value=3.0))
     assert evaluate(tree, found).as_body() == {
-        "kind": "combination",
-        "operator": "AND",
+        "node_type": "AND",
         "matched": False,
         "confidence": 0.0,
         "children": [
-            {"kind": "condition", "type": "t", "name": "no", "matched": False, "confidence": 0.0},
             {
-                "kind": "combination",
-                "operator": "NOT",
+                "node_type": "leaf",
+                "signal_type": "t",
+                "signal_name": "no",
+                "matched": False,
+                "confidence": 0.0,
+            },
+            {
+                "node_type": "NOT",
                 "matched": False,
                 "confidence": 0.0,
                 "unknown": True,
                 "children": [
                     {
-                        "kind": "condition",
-                        "type": "t",
-                        "name": "bad",
+                        "node_type": "leaf",
+                        "signal_type": "t",
+                        "signal_name": "bad",
                         "matched": False,
                         "confidence": 0.0,
                         "unknown": True,
@@ -287,9 +296,9 @@ def test_body_shows_the_whole_tree_when_it_is_asked_for() -> None:
                 ],
             },
             {
-                "kind": "condition",
-                "type": "t",
-                "name": "size",
+                "node_type": "leaf",
+                "signal_type": "t",
+                "signal_name": "size",
                 "matched": True,
                 "confidence": 1.0,
                 "value": 3.0,

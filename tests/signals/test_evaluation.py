@@ -209,3 +209,14 @@ async def test_pure_kind_is_late_when_the_text_is_long_and_it_does_not_end() -> 
 
 async def test_pure_kind_is_evaluated_like_any_other_when_it_is_awaited() -> None:
     assert await signal(Forgetful).evaluate(facts()) == {}
+
+
+@pytest.mark.parametrize("text", ["compare this", "compare " + "x" * INLINE_BYTES])
+async def test_time_is_told_for_every_kind_that_was_asked(text: str) -> None:
+    kinds = [signal(Slow), signal(Broken), signal(Forgetful), *SignalSet.build(RULES).signals]
+    seconds: dict[str, float] = {}
+
+    await SignalSet(kinds, limit_s=0.05).evaluate(facts(text), seconds)
+
+    assert set(seconds) == {"slow", "broken", "forgetful", "keyword"}
+    assert all(value >= 0 for value in seconds.values())

@@ -229,17 +229,91 @@ def test_rule_is_refused_when_it_cannot_work(fields: dict[str, Any], location: s
 
 
 @pytest.mark.parametrize(
-    "fields", [{"method": "bm25"}, {"method": "ngram"}, {"method": "fuzzy"}, {"fuzzy_match": True}]
+    ("fields", "text", "keyword"),
+    [
+        ({"method": "fuzzy"}, "the credti card", "credit"),
+        ({"method": "fuzzy"}, "my social securty number", "social security"),
+        ({"method": "fuzzy", "fuzzy_threshold": 82}, "my pasword is", "password"),
+        ({"method": "fuzzy", "fuzzy_threshold": 82}, "an API keys list", "api key"),
+        ({"fuzzy_match": True}, "an emergancy", "emergency"),
+        ({"method": "regex", "fuzzy_match": True}, "emergancy", "emergency"),
+        ({"method": "bm25"}, "debugging several functions", "function"),
+        ({"method": "ngram"}, "an emergancy here", "emergency"),
+        ({"method": "ngram"}, "machine lerning", "machine learning"),
+        ({"method": "ngram"}, "请紧急处理", "紧急"),
+    ],
 )
-def test_rule_loads_with_a_warning_and_is_an_error_when_its_method_is_not_there(
-    fields: dict[str, Any],
+def test_keyword_is_found_when_it_is_written_a_little_differently(
+    fields: dict[str, Any], text: str, keyword: str
 ) -> None:
-    rule = KeywordRule.model_validate({"name": "typos", "keywords": ["x"], **fields})
-    evaluated = result("x", ["x"], **fields)
-    assert [("typos" in warning) for warning in rule.warnings()] == [True]
-    assert not evaluated.matched
-    assert "not evaluated in this version" in (evaluated.error or "")
+    found = result(text, ["zebra", keyword], **fields)
+    assert (found.matched, found.detail) == (True, {"keyword": keyword})
 
 
-def test_rule_has_no_warning_when_it_is_evaluated() -> None:
+@pytest.mark.parametrize(
+    ("fields", "text", "keyword"),
+    [
+        ({"method": "fuzzy"}, "at an ox", "ai"),
+        ({"method": "fuzzy", "fuzzy_threshold": 1}, "my passport is", "password"),
+        ({"method": "fuzzy", "fuzzy_threshold": 82}, "my passport is", "password"),
+        ({"method": "fuzzy", "case_sensitive": True}, "EMERGENCY", "emergency"),
+        ({"method": "fuzzy"}, "", "emergency"),
+        ({"method": "bm25"}, "the end of the day", "state of the art"),
+        ({"method": "bm25", "bm25_threshold": 9.5}, "a function", "function"),
+        ({"method": "ngram"}, "the agent left", "urgent"),
+        ({"method": "ngram", "ngram_threshold": 0.9}, "an emergancy here", "emergency"),
+    ],
+)
+def test_keyword_is_not_found_when_another_word_is_meant(
+    fields: dict[str, Any], text: str, keyword: str
+) -> None:
+    assert not result(text, [keyword], **fields).matched
+
+
+@pytest.mark.parametrize("method", ["fuzzy", "bm25", "ngram"])
+@pytest.mark.parametrize(
+    ("operator", "expected"),
+    [("AND", [False, False, True]), ("OR", [False, True, True]), ("NOR", [True, False, False])],
+)
+def test_operator_decides_when_the_method_is_approximate(
+    method: str, operator: str, expected: list[bool]
+) -> None:
+    texts = ("nothing here", "functions", "functions and databases")
+    keywords = ("function", "database")
+    matched = [found(text, *keywords, method=method, operator=operator) for text in texts]
+    assert matched == expected
+
+
+def test_value_is_the_score_when_the_method_is_bm25() -> None:
+    # ln(1 + 0.5 / 1.5) for the only document, times 1 x 2.2 / (1 + 1.2)
+    assert result("a function", ["function"], method="bm25").value == pytest.approx(0.287682)
+
+
+@pytest.mark.parametrize("method", ["fuzzy", "bm25", "ngram"])
+def test_reading_is_bounded_when_the_text_is_long(method: str) -> None:
+    filler = "filler " * 10_000
+    assert found(f"systems {filler}", "system", method=method)
+    assert found(f"{filler} systems", "system", method=method)
+    assert not found(f"{filler} systems {filler}", "system", method=method)
+
+
+@pytest.mark.parametrize("method", ["fuzzy", "bm25", "ngram"])
+@given(text=st.text(), keyword=st.text(min_size=1, max_size=9).filter(str.strip))
+def test_approximate_method_has_a_score_when_the_text_is_anything(
+    method: str, text: str, keyword: str
+) -> None:
+    evaluated = result(text, [keyword], method=method)
+    assert evaluated.value is not None
+    assert evaluated.value >= 0
+    assert result("", [keyword], method=method, operator="NOR").matched
+
+
+def test_rule_is_refused_when_an_approximate_method_has_too_many_keywords() -> None:
+    with pytest.raises(ValidationError, match="at most 200"):
+        KeywordRule(name="r", method="ngram", keywords=tuple(map(str, range(201))))
+
+
+def test_rule_warns_when_fuzzy_match_adds_nothing() -> None:
+    (warning,) = KeywordRule(name="r", method="bm25", fuzzy_match=True, keywords=("x",)).warnings()
+    assert "adds nothing" in warning
     assert not KeywordRule(name="r", keywords=("x",)).warnings()

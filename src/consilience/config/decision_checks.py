@@ -9,6 +9,7 @@ from ..decisions.rules import Condition, RuleNode
 from ..loopers.fusion.options import FusionOptions, panel_size
 from ..signals import SIGNALS, UNAVAILABLE
 from .algorithm import OPTIONS, REMOVED, UNSUPPORTED, Algorithm
+from .known_keys import also_in
 from .paths import Finding, Path, dotted
 from .root import Config
 from .routing import KINDS, Decision, ModelRef, RecipeRouting
@@ -22,10 +23,11 @@ _MAX_ANNOTATION_BYTES = 4096
 
 def check_profile(config: Config, profile: RecipeRouting, path: Path) -> Iterator[Finding]:
     """Gives everything that is wrong or doubtful in one profile, which stands at `path`."""
-    yield from _check_signals(profile, (*path, "signals"))
+    yield from _check_signals(config, profile, (*path, "signals"))
     decisions: Path = (*path, "decisions")
     first: set[str] = set()
     plugins: dict[str, list[Path]] = {}
+    unswitched: dict[str, list[Path]] = {}
     for i, decision in enumerate(profile.decisions):
         here: Path = (*decisions, i)
         if decision.name in first:
@@ -37,6 +39,9 @@ def check_profile(config: Config, profile: RecipeRouting, path: Path) -> Iterato
         first.add(decision.name)
         for j, plugin in enumerate(decision.plugins):
             plugins.setdefault(plugin.type, []).append((*here, "plugins", j))
+        for j, ref in enumerate(decision.model_refs):
+            if ref.reasons and _has_no_family(config, ref):
+                unswitched.setdefault(ref.model, []).append((*here, "modelRefs", j))
         yield from _check_rules(profile, decision.rules, (*here, "rules"), path)
         yield from _check_model_refs(config, decision, here)
         yield from _check_annotations(decision, here)
@@ -47,9 +52,23 @@ def check_profile(config: Config, profile: RecipeRouting, path: Path) -> Iterato
         yield Finding(
             places[0], f"the decision plugin `{kind}` is not acted on{more}", warning=True
         )
+    for model, places in unswitched.items():
+        yield Finding(
+            places[0],
+            f'"{model}" is not told to reason: it has no `reasoning_family`{also_in(places)}',
+            "name its family in providers.models",
+            warning=True,
+        )
 
 
-def _check_signals(profile: RecipeRouting, path: Path) -> Iterator[Finding]:
+def _has_no_family(config: Config, ref: ModelRef) -> bool:
+    """Whether nobody has said how this model is told to reason; an unknown family is told apart."""
+    model = config.model(config.lora_base(ref.model) or ref.model)
+    return model is not None and model.reasoning_family is None
+
+
+def _check_signals(config: Config, profile: RecipeRouting, path: Path) -> Iterator[Finding]:
+    settings = config.global_.signal_settings
     for signal in SIGNALS:
         rules = profile.signals.rules_of(signal.kind)
         here: Path = (*path, signal.config_key)
@@ -65,7 +84,7 @@ def _check_signals(profile: RecipeRouting, path: Path) -> Iterator[Finding]:
             for text in rule.warnings():
                 yield Finding((*here, i), text, warning=True)
             try:
-                signal((rule,))
+                signal((rule,), settings.get(signal.kind))
             except ValueError as error:
                 yield Finding((*here, i), str(error))
 

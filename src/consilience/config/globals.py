@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_serializer
+from pydantic import AfterValidator, Field, create_model, field_serializer
 
+from ..signals import SIGNALS
+from ..signals.base import SignalSettings
 from .fields import (
     Flag,
     HeaderName,
@@ -107,9 +110,53 @@ class Gateway(Section):
     """The longest silence in an upstream's stream."""
 
 
-class Global(Section):
-    """`global`."""
+class GlobalBase(Section):
+    """`global`, without what signals have there."""
 
     router: Router = Router()
     integrations: Integrations = Integrations()
     gateway: Gateway = Gateway()
+
+    @cached_property
+    def signal_settings(self) -> Mapping[str, SignalSettings]:
+        """What the rules of a kind share, by signal kind."""
+        return {
+            signal.kind: _value_at(self, signal.settings_key)
+            for signal in SIGNALS
+            if signal.Settings is not None
+        }
+
+
+def _value_at(section: Any, key: str) -> Any:
+    for step in key.split("."):
+        section = getattr(section, step)
+    return section
+
+
+def _derive_global() -> type[GlobalBase]:
+    tree: dict[str, Any] = {}
+    for signal in SIGNALS:
+        if signal.Settings is not None:
+            *sections, last = signal.settings_key.split(".")
+            branch = tree
+            for step in sections:
+                branch = branch.setdefault(step, {})
+            branch[last] = signal.Settings
+    return _section("Global", "`global`.", tree, GlobalBase)
+
+
+def _section(name: str, doc: str, tree: Mapping[str, Any], base: type[Any]) -> type[Any]:
+    """A section with one field for each branch, and their defaults."""
+    fields: dict[str, Any] = {}
+    for key, branch in tree.items():
+        kind: Any = branch
+        if isinstance(branch, Mapping):
+            kind = _section(f"{name}_{key}", f"`{key}`, as far as it is acted on.", branch, Section)
+        fields[key] = (kind, kind())
+    return create_model(name, __base__=base, __module__=__name__, __doc__=doc, **fields)
+
+
+if TYPE_CHECKING:
+    Global = GlobalBase
+else:
+    Global = _derive_global()

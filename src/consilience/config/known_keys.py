@@ -18,11 +18,30 @@ from .paths import ROOT, Finding, Path, dotted
 _ITEM = "[]"
 """Stands for any index in a pattern."""
 
+_MODULES = (
+    "prompt_compression",
+    "prompt_guard",
+    "classifier",
+    "complexity",
+    "hallucination_mitigation",
+    "feedback_detector",
+)
+
 _GLOBAL: Mapping[str, str] = {
     "setup": "the dashboard's first-run marker",
-    "global.services": "no Responses API, tracing, authorisation, rate limits or replay",
+    "global.services.api": "batches are not classified here",
+    "global.services.response_api": "there is no Responses API",
+    "global.services.observability": "nothing is traced or measured",
+    "global.services.ratelimit": "requests are not rate limited",
+    "global.services.management_api": "there is no management API",
+    "global.services.startup_status": "`/ready` tells when requests are taken",
+    "global.services.router_replay": "requests are not kept for replay",
     "global.stores": "no response cache, memory or vector store",
-    "global.model_catalog": "no embedding models, classifiers or knowledge bases are loaded",
+    "global.model_catalog.embeddings": "no embedding models are loaded",
+    "global.model_catalog.system": "no classifiers are loaded",
+    "global.model_catalog.external": "no helper models are asked",
+    "global.model_catalog.kbs": "no knowledge bases are loaded",
+    **{f"global.model_catalog.modules.{name}": "no classifiers are loaded" for name in _MODULES},
     "global.integrations.tools": "no tools are added to requests",
     "global.integrations.looper.remom": "the ReMoM names do not answer",
     "global.integrations.looper.flow": "the workflow names do not answer",
@@ -51,6 +70,10 @@ _PROFILE: Mapping[str, str] = {
 
 def _ignored() -> dict[tuple[str, ...], str]:
     patterns = dict(_GLOBAL)
+    for signal in SIGNALS:
+        if signal.Settings is not None:
+            for key, lost in signal.Settings.ignored_keys.items():
+                patterns[f"global.{signal.settings_key}.{key}"] = lost
     for profile in ("routing", f"recipes{_ITEM}.routing"):
         patterns |= {f"{profile}.{key}": lost for key, lost in _PROFILE.items()}
         for kind, key in UNAVAILABLE.items():

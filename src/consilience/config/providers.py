@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
 
+from ..loopers.reasoning import ReasoningDialect
 from .fields import HeaderName, Line, Name, NotNegative, SecretHeader, SecretHeaders, Section
 
 CHAT_PATH = "/v1/chat/completions"
@@ -156,7 +157,9 @@ class ProviderModel(Section):
 class ReasoningFamily(Section):
     """How a family of models is told to reason."""
 
-    type: Literal["chat_template_kwargs", "reasoning_effort", "top_level_reasoning_effort"]
+    type: ReasoningDialect
+    """`chat_template_kwargs`: `parameter` is true or false in there; `reasoning_effort`: that field
+    has the effort; `top_level_reasoning_effort`: the field named by `parameter` has it."""
     parameter: Line
     """The field that switches it."""
 
@@ -167,6 +170,7 @@ class ProviderDefaults(Section):
     default_model: Name | None = None
     """Answers requests to an auto alias that no decision matches."""
     default_reasoning_effort: Name | None = None
+    """Of `modelRefs` that switch reasoning on without an effort of their own. Default: high."""
     reasoning_families: Mapping[str, ReasoningFamily] = {}
 
 

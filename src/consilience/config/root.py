@@ -12,7 +12,7 @@ from pydantic import Field, PrivateAttr
 from ..errors import Problem
 from .fields import Duration, Line, SecretHeader, Section
 from .globals import Global
-from .providers import ProviderModel, Providers
+from .providers import ProviderModel, Providers, ReasoningFamily
 from .routing import Entrypoint, ModelCard, Recipe, RecipeRouting, Routing
 
 DEFAULT_RECIPE = "default"
@@ -78,6 +78,12 @@ class Config(Section):
     def lora_base(self, name: str) -> str | None:
         """Gives the name of the model that this LoRA adapts, None when it is no LoRA."""
         return self._loras.get(name)
+
+    def reasoning_family(self, name: str) -> ReasoningFamily | None:
+        """Gives how a model, or the model that a LoRA adapts, is told to reason; None: not at all."""
+        model = self.model(self._loras.get(name, name))
+        families = self.providers.defaults.reasoning_families
+        return families.get(model.reasoning_family or "") if model is not None else None
 
     def recipe(self, name: str) -> RecipeRouting | None:
         """Gives the routing profile of a recipe; `default` is the top-level one."""

@@ -69,14 +69,23 @@ class ModelRef(Section):
     lora_name: Name | None = None
     """An adapter of the model, asked in its place."""
     weight: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] | None = None
-    use_reasoning: Flag = False
+    use_reasoning: Flag | None = None
+    """Whether the model is told to reason. None: it is told so only if an effort is named."""
     reasoning_effort: Line | None = None
+    """How much. Default: `providers.defaults.default_reasoning_effort`."""
     reasoning_description: str = ""
 
     @property
     def target(self) -> str:
         """The name that is asked: the adapter's when there is one."""
         return self.lora_name or self.model
+
+    @property
+    def reasons(self) -> bool | None:
+        """Whether the model is told to reason; None when nothing is said of it."""
+        if self.use_reasoning is None:
+            return None if self.reasoning_effort is None else True
+        return self.use_reasoning
 
 
 class DecisionPlugin(Section):

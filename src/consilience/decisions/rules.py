@@ -9,7 +9,6 @@ operator, a NOT with other than one child and a node that mixes both forms are r
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Union
 
@@ -23,55 +22,19 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
     field_validator,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
+
+from ..signals.predicate import Predicate
 
 MAX_DEPTH = 32
 """Levels of a rule tree."""
 
 Operator = Literal["AND", "OR", "NOT"]
-Bound = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Predicate(_Frozen):
-    """A range for a signal's raw value; at least one bound, and something must fit."""
-
-    gt: Bound | None = None
-    gte: Bound | None = None
-    lt: Bound | None = None
-    lte: Bound | None = None
-
-    @model_validator(mode="after")
-    def _is_a_range(self) -> Predicate:
-        low, high = _one_of(self.gt, self.gte, "gt"), _one_of(self.lt, self.lte, "lt")
-        if low is None and high is None:
-            raise ValueError("a predicate needs at least one of gt, gte, lt, lte")
-        if low is not None and high is not None:
-            strict = self.gt is not None or self.lt is not None
-            if low > high or (strict and low == high):
-                raise ValueError(f"no value can be above {low:g} and below {high:g} as demanded")
-        return self
-
-    def holds(self, value: float) -> bool:
-        """Whether the value is in the range. NaN and infinities never are."""
-        return (
-            math.isfinite(value)
-            and (self.gt is None or value > self.gt)
-            and (self.gte is None or value >= self.gte)
-            and (self.lt is None or value < self.lt)
-            and (self.lte is None or value <= self.lte)
-        )
-
-
-def _one_of(strict: float | None, inclusive: float | None, name: str) -> float | None:
-    if strict is not None and inclusive is not None:
-        raise ValueError(f"a predicate may have {name} or {name}e, not both")
-    return strict if strict is not None else inclusive
 
 
 class Condition(_Frozen):

@@ -42,6 +42,24 @@ def select(matched: Iterable[Candidate], strategy: Strategy = "priority") -> Can
     return next(iter(rank(matched, strategy)), None)
 
 
+def why_lost(
+    loser: Candidate, winner: Candidate, strategy: Strategy = "priority", *, tiered: bool = False
+) -> str:
+    """Says in a few words what put one candidate behind another.
+
+    Args:
+        loser: matched, and was not chosen.
+        winner: was chosen.
+        strategy: of the choice.
+        tiered: whether any candidate of the choice had a tier above 0.
+    """
+    for field in _TIERED if tiered else _FIELDS[strategy]:
+        own, better = getattr(loser, field), getattr(winner, field)
+        if own != better:
+            return f"{field} {own:.4g} against {better:.4g} of {winner.name!r}"
+    return f"as good as {winner.name!r}, whose name comes first"
+
+
 def _by_confidence(c: Candidate) -> tuple[float, int, str]:
     return -c.confidence, -c.priority, c.name
 
@@ -50,6 +68,11 @@ def _by_priority(c: Candidate) -> tuple[int, float, str]:
     return -c.priority, -c.confidence, c.name
 
 
+_FIELDS: dict[Strategy, tuple[str, ...]] = {
+    "confidence": ("confidence", "priority"),
+    "priority": ("priority", "confidence"),
+}
+_TIERED = ("tier", *_FIELDS["confidence"])
 _ORDER: dict[Strategy, Callable[[Candidate], tuple[Any, ...]]] = {
     "confidence": _by_confidence,
     "priority": _by_priority,

@@ -19,6 +19,9 @@ from .rules import Combination, Condition, Operator
 TraceKind = Literal["condition", "combination", "fallback"]
 """`fallback`: there were no rules, which always matches."""
 
+_NODE_TYPES: Mapping[TraceKind, str] = {"condition": "leaf", "fallback": "fallback"}
+"""What the reference calls a node that is no combination."""
+
 
 @dataclass(frozen=True, slots=True)
 class RuleTrace:
@@ -44,11 +47,10 @@ class RuleTrace:
     children: Sequence[RuleTrace] = ()
 
     def as_body(self) -> dict[str, Any]:
-        """Gives the trace as JSON: what is None, empty or false by default is left out."""
-        body: dict[str, Any] = {"kind": self.kind}
-        for name in ("operator", "type", "name"):
-            if (value := getattr(self, name)) is not None:
-                body[name] = value
+        """Gives the trace as JSON in the reference's words; what is not there is left out."""
+        body: dict[str, Any] = {"node_type": self.operator or _NODE_TYPES[self.kind]}
+        if self.kind == "condition":
+            body |= {"signal_type": self.type, "signal_name": self.name}
         body |= {"matched": self.matched, "confidence": round(self.confidence, 4)}
         if self.unknown:
             body["unknown"] = True
@@ -83,7 +85,37 @@ def evaluate(
 
 def why_not(trace: RuleTrace) -> str:
     """Says in one sentence which conditions kept a tree from matching; empty when it matched."""
-    return "" if trace.matched else " and ".join(dict.fromkeys(_reasons(trace, wanted=True)))
+    return " and ".join(dict.fromkeys(map(_in_words, obstacles(trace))))
+
+
+def obstacles(trace: RuleTrace) -> tuple[RuleTrace, ...]:
+    """Gives the conditions that kept a tree from matching, in its order; empty when it matched.
+
+    Under NOT that is a condition that did match. A combination without conditions counts as one.
+    """
+    return () if trace.matched else tuple(_obstacles(trace, wanted=True))
+
+
+def matched_rules(trace: RuleTrace) -> tuple[str, ...]:
+    """Gives the conditions that a match rests on, as `type:name`, each once.
+
+    Of an OR those of its best child, the first of equals; of a NOT none. Empty when it did not
+    match.
+    """
+    return tuple(dict.fromkeys(_grounds(trace)))
+
+
+def _grounds(trace: RuleTrace) -> Iterator[str]:
+    if not trace.matched or trace.operator == "NOT":
+        return
+    if trace.kind == "condition":
+        yield f"{trace.type}:{trace.name}"
+        return
+    matched = [child for child in trace.children if child.matched]
+    if trace.operator == "OR":
+        matched = [max(matched, key=lambda child: child.confidence)]
+    for child in matched:
+        yield from _grounds(child)
 
 
 def _condition(node: Condition, result: SignalResult | None) -> RuleTrace:
@@ -148,20 +180,23 @@ def _none(children: Sequence[RuleTrace]) -> _Verdict:
 _COMBINE = {"AND": _all, "OR": _any, "NOT": _none}
 
 
-def _reasons(trace: RuleTrace, *, wanted: bool) -> Iterator[str]:
-    """The conditions that decided against `wanted`, in words."""
-    if trace.kind == "condition":
-        label = f"{trace.type} {trace.name!r}"
-        if trace.unknown:
-            yield f"{label} could not be evaluated ({trace.error})"
-        else:
-            yield f"{label} {'did not match' if wanted else 'matched'}"
-        return
+def _obstacles(trace: RuleTrace, *, wanted: bool) -> Iterator[RuleTrace]:
+    """The conditions that decided against `wanted`."""
     if trace.operator == "NOT":
-        yield from _reasons(trace.children[0], wanted=not wanted)
-        return
-    if not trace.children:
-        yield f"an {trace.operator} without conditions {'never' if wanted else 'always'} matches"
-    for child in trace.children:
+        yield from _obstacles(trace.children[0], wanted=not wanted)
+    elif not trace.children:
+        yield trace
+    for child in trace.children if trace.operator != "NOT" else ():
         if child.unknown or child.matched is not wanted:
-            yield from _reasons(child, wanted=wanted)
+            yield from _obstacles(child, wanted=wanted)
+
+
+def _in_words(node: RuleTrace) -> str:
+    if node.kind != "condition":
+        return (
+            f"an {node.operator} without conditions {'always' if node.matched else 'never'} matches"
+        )
+    label = f"{node.type} {node.name!r}"
+    if node.unknown:
+        return f"{label} could not be evaluated ({node.error})"
+    return f"{label} {'matched' if node.matched else 'did not match'}"

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..chat.request import ChatRequest
 from .estimate import estimate_tokens
+from .excerpt import excerpt
 
 
 class SignalRule(BaseModel):
@@ -37,6 +38,15 @@ class SignalRule(BaseModel):
     def warnings(self) -> Sequence[str]:
         """What of this rule is accepted but not acted on, one sentence each, for people."""
         return ()
+
+
+class SignalSettings(BaseModel):
+    """Base of a kind's settings: what under `global` concerns all of its rules. Frozen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ignored_keys: ClassVar[Mapping[str, str]] = {}
+    """As `SignalRule.ignored_keys`."""
 
 
 class SignalKey(NamedTuple):
@@ -61,6 +71,10 @@ class SignalResult:
     """What made it match, for people: JSON values, no prompt text beyond the configured words."""
 
 
+EXCERPT_CHARACTERS = 32 * 1024
+"""How much of a text the kinds read that do more than search it once."""
+
+
 class RequestFacts:
     """What signals may look at. Each fact is computed at most once, when first asked for."""
 
@@ -78,6 +92,18 @@ class RequestFacts:
     def text_utf8(self) -> bytes:
         """`text` as UTF-8, the form that patterns are matched against."""
         return self.text.encode("utf-8", "replace")
+
+    @cached_property
+    def excerpt(self) -> str:
+        """`text`, or its beginning and end when it is longer than `EXCERPT_CHARACTERS`."""
+        return excerpt(self.text, EXCERPT_CHARACTERS)
+
+    @cached_property
+    def excerpt_utf8(self) -> bytes:
+        """`excerpt` as UTF-8."""
+        if self.excerpt is self.text:
+            return self.text_utf8
+        return self.excerpt.encode("utf-8", "replace")
 
     @cached_property
     def tokens(self) -> int:
@@ -102,14 +128,23 @@ class Signal(ABC, Generic[RuleT]):
     config_key: ClassVar[str]
     """The list under `routing.signals`."""
     Rule: ClassVar[type[SignalRule]]
+    Settings: ClassVar[type[SignalSettings] | None] = None
+    """What all rules of the kind share, when there is such a thing."""
+    settings_key: ClassVar[str] = ""
+    """Where `Settings` stands under `global`: keys joined by dots."""
 
-    def __init__(self, rules: Sequence[RuleT]) -> None:
+    def __init__(self, rules: Sequence[RuleT], settings: SignalSettings | None = None) -> None:
         """Compiles the rules.
+
+        Args:
+            rules: at least one.
+            settings: an instance of `Settings`; None for its defaults.
 
         Raises:
             ValueError: a rule that cannot work, in words for the person who wrote it.
         """
         self.rules = tuple(rules)
+        self.settings = settings
 
     @abstractmethod
     async def evaluate(self, facts: RequestFacts) -> Mapping[str, SignalResult]:

@@ -7,6 +7,7 @@ its rules; what that means is for the rule trees to say.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,15 @@ import anyio
 import anyio.to_thread
 
 from . import SIGNALS
-from .base import PureSignal, RequestFacts, Signal, SignalKey, SignalResult, SignalRule
+from .base import (
+    PureSignal,
+    RequestFacts,
+    Signal,
+    SignalKey,
+    SignalResult,
+    SignalRule,
+    SignalSettings,
+)
 from .unavailable import UNAVAILABLE
 
 log = logging.getLogger(__name__)
@@ -49,6 +58,7 @@ class SignalSet:
         }
         self._pure = tuple(s for s in self.signals if isinstance(s, PureSignal))
         self._other = tuple(s for s in self.signals if not isinstance(s, PureSignal))
+        self._keys = {signal: self._wanted(signal) for signal in self.signals}
         self._limit_s = limit_s
         self._threads = anyio.CapacityLimiter(_THREADS)
 
@@ -58,6 +68,7 @@ class SignalSet:
         rules: Mapping[str, Sequence[SignalRule]],
         in_use: Collection[SignalKey] | None = None,
         *,
+        settings: Mapping[str, SignalSettings] | None = None,
         kinds: Sequence[type[Signal[Any]]] = SIGNALS,
         limit_s: float = LIMIT_S,
     ) -> SignalSet:
@@ -66,6 +77,7 @@ class SignalSet:
         Args:
             rules: the configured rules by signal kind.
             in_use: the results that will be asked for; None for all that the rules emit.
+            settings: what the rules of a kind share, by signal kind; defaults where it is missing.
             kinds: the registry.
             limit_s: seconds that a kind may take.
 
@@ -76,31 +88,46 @@ class SignalSet:
         for kind in kinds:
             wanted = [rule for rule in rules.get(kind.kind, ()) if _is_wanted(rule, kind, in_use)]
             if wanted:
-                signals.append(kind(wanted))
+                signals.append(kind(wanted, (settings or {}).get(kind.kind)))
         return cls(signals, in_use=in_use, limit_s=limit_s)
 
-    async def evaluate(self, facts: RequestFacts) -> Mapping[SignalKey, SignalResult]:
+    async def evaluate(
+        self, facts: RequestFacts, seconds: dict[str, float] | None = None
+    ) -> Mapping[SignalKey, SignalResult]:
         """Gives a result for every key in use. Never raises for a signal's sake.
 
         Kinds that wait for something run side by side, each under the time limit. Cancelling it
         cancels them.
+
+        Args:
+            facts: what the signals look at.
+            seconds: is told how long each kind took. A fact that several kinds share counts for
+                the one that asks for it first.
         """
         results = dict(self._missing)
+        seconds = {} if seconds is None else seconds
         threaded = bool(self._pure) and len(facts.text) > INLINE_BYTES
         if not threaded:
             for signal in self._pure:
+                begun = time.perf_counter()
                 self._file(results, signal, _guarded(signal, signal.find, facts))
+                seconds[signal.kind] = time.perf_counter() - begun
         if self._other or threaded:
             async with anyio.create_task_group() as group:
                 for other in self._other:
-                    group.start_soon(self._run, other, facts, results)
+                    group.start_soon(self._run, other, facts, results, seconds)
                 for pure in self._pure if threaded else ():
-                    group.start_soon(self._run_in_thread, pure, facts, results)
+                    group.start_soon(self._run_in_thread, pure, facts, results, seconds)
         return results
 
     async def _run(
-        self, signal: Signal[Any], facts: RequestFacts, results: dict[SignalKey, SignalResult]
+        self,
+        signal: Signal[Any],
+        facts: RequestFacts,
+        results: dict[SignalKey, SignalResult],
+        seconds: dict[str, float],
     ) -> None:
+        begun = time.perf_counter()
         found = self._late(signal)
         with anyio.move_on_after(self._limit_s):
             try:
@@ -108,10 +135,16 @@ class SignalSet:
             except Exception as exc:  # a signal's bug is its own rules' error, not the request's
                 found = _failed(signal, exc)
         self._file(results, signal, found)
+        seconds[signal.kind] = time.perf_counter() - begun
 
     async def _run_in_thread(
-        self, signal: PureSignal[Any], facts: RequestFacts, results: dict[SignalKey, SignalResult]
+        self,
+        signal: PureSignal[Any],
+        facts: RequestFacts,
+        results: dict[SignalKey, SignalResult],
+        seconds: dict[str, float],
     ) -> None:
+        begun = time.perf_counter()
         found = self._late(signal)
         with anyio.move_on_after(self._limit_s):
             found = await anyio.to_thread.run_sync(
@@ -123,6 +156,7 @@ class SignalSet:
                 abandon_on_cancel=True,
             )
         self._file(results, signal, found)
+        seconds[signal.kind] = time.perf_counter() - begun
 
     def _late(self, signal: Signal[Any]) -> Result:
         milliseconds = round(self._limit_s * 1000)
@@ -131,10 +165,12 @@ class SignalSet:
     def _file(
         self, results: dict[SignalKey, SignalResult], signal: Signal[Any], found: Result
     ) -> None:
-        for name in _names(signal):
-            key = SignalKey(signal.kind, name)
-            if key in self.in_use:
-                results[key] = found.get(name) or SignalResult(False, error="gave no result")
+        for key in self._keys[signal]:
+            results[key] = found.get(key.name) or SignalResult(False, error="gave no result")
+
+    def _wanted(self, signal: Signal[Any]) -> tuple[SignalKey, ...]:
+        keys = dict.fromkeys(SignalKey(signal.kind, name) for name in _names(signal))
+        return tuple(key for key in keys if key in self.in_use)
 
 
 def _guarded(signal: Signal[Any], evaluate: Evaluate, facts: RequestFacts) -> Result:

@@ -1,22 +1,41 @@
 """Signal `keyword`: words and phrases in the text that the user wrote last.
 
-Config: `routing.signals.keywords`. Without a `method` each keyword is searched for as written, at
-word boundaries. `method: regex` makes each a regular expression (RE2), without boundaries. Letter
-case does not count unless `case_sensitive: true`. The rule matches when all (`AND`), any (`OR`) or
-none (`NOR`) of its keywords occur. Confidence is always 1.
+Config: `routing.signals.keywords`. The rule matches when all (`AND`), any (`OR`) or none (`NOR`) of
+its keywords occur. Letter case does not count unless `case_sensitive: true`. Confidence is always
+1. What occurring means is the `method`'s to say:
+
+- none: as written, at word boundaries;
+- `regex`: each keyword is a regular expression (RE2), without boundaries;
+- `fuzzy`, or `fuzzy_match: true` beside one of the two above: a word of the text may be written a
+  little differently, too. `fuzzy_threshold` up to 10 is an edit distance in characters (never more
+  than a third of the keyword), above 10 a similarity in percent;
+- `bm25`: a text about the keyword, by English word stems, above `bm25_threshold`;
+- `ngram`: a word with many of the keyword's n-grams, above `ngram_threshold`, or the keyword itself.
+
+The first two read the whole text. The others read 4 096 characters of it, three quarters from its
+beginning and one from its end, and take at most 200 keywords.
 
 It is no security boundary: whoever writes the prompt can spell a word differently.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from .base import PureSignal, RequestFacts, SignalResult, SignalRule
+from . import approximate
+from .approximate import Bm25, Finder, Fuzzy, Ngrams, Reading
+from .base import PureSignal, RequestFacts, SignalResult, SignalRule, SignalSettings
 from .patterns import (
     MAX_CHARACTERS,
     MAX_PATTERN_LENGTH,
@@ -39,29 +58,37 @@ class KeywordRule(SignalRule):
     operator: Annotated[Literal["AND", "OR", "NOR"], BeforeValidator(_upper)] = "OR"
     """Whether all, any or none of the keywords must occur; letter case is free."""
     method: Literal["regex", "bm25", "ngram", "fuzzy"] | None = None
-    """Absent: literal words. `regex`: each keyword is a regular expression."""
+    """Absent: literal words. See above."""
     case_sensitive: bool = False
     keywords: Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_PATTERNS)]
     fuzzy_match: bool = False
-    fuzzy_threshold: Annotated[int, Field(ge=0)] = 2
-    """Edit distance, in characters."""
+    """Adds approximate matching to literal words and regular expressions."""
+    fuzzy_threshold: Annotated[int, Field(ge=0, le=100)] = 2
+    """Up to 10 an edit distance, in characters; above 10 a similarity, in percent."""
     bm25_threshold: Annotated[float, Field(ge=0)] = 0.1
+    """Least score; 0 is met by any shared word."""
     ngram_threshold: Annotated[float, Field(ge=0, le=1)] = 0.4
     ngram_arity: Annotated[int, Field(ge=1, le=16)] = 3
 
     @property
-    def unavailable(self) -> str | None:
-        """Why this version cannot evaluate the rule; None when it can."""
-        if self.method in ("bm25", "ngram", "fuzzy"):
-            return f"keyword method {self.method!r} is not evaluated in this version"
-        if self.fuzzy_match:
-            return "keyword option 'fuzzy_match' is not evaluated in this version"
-        return None
+    def is_fuzzy(self) -> bool:
+        """Whether misspelt words count."""
+        return self.method == "fuzzy" or (self.fuzzy_match and self.method in (None, "regex"))
 
     def warnings(self) -> Sequence[str]:
-        if self.unavailable is None:
-            return ()
-        return (f"{self.unavailable}: rule {self.name!r} never matches",)
+        if self.fuzzy_match and self.method in ("bm25", "ngram"):
+            return (f"rule {self.name!r}: `fuzzy_match` adds nothing to method {self.method!r}",)
+        return ()
+
+    @model_validator(mode="after")
+    def _is_not_too_much(self) -> KeywordRule:
+        most = approximate.MAX_KEYWORDS
+        if (self.is_fuzzy or self.method in ("bm25", "ngram")) and len(self.keywords) > most:
+            raise ValueError(
+                f"{len(self.keywords)} keywords; a rule that compares approximately has at most"
+                f" {most}"
+            )
+        return self
 
     @field_validator("keywords")
     @classmethod
@@ -142,6 +169,52 @@ _ALL = SignalResult(True, detail={"found": "all"})
 _NONE = SignalResult(True, detail={"found": "none"})
 
 
+class _Approximate:
+    """A rule whose keywords need not occur as written, compiled."""
+
+    def __init__(self, rule: KeywordRule, finder: Finder, *, exact: bool) -> None:
+        self._rule = rule
+        self._finder = finder
+        self._exact = tuple(map(_exact(rule), rule.keywords)) if exact else ()
+
+    def result(self, text: bytes, reading: Reading) -> SignalResult:
+        found = dict(self._finder.find(reading))
+        for i, pattern in enumerate(self._exact):
+            if i not in found and pattern.search(text) is not None:
+                found[i] = 1.0
+        value = max(found.values(), default=0.0)
+        if self._rule.operator == "NOR":
+            return SignalResult(not found, value=value, detail={} if found else _NONE.detail)
+        wanted = len(self._rule.keywords) if self._rule.operator == "AND" else 1
+        if len(found) < wanted:
+            return SignalResult(False, value=value)
+        best = self._rule.keywords[max(found, key=found.__getitem__)]
+        return SignalResult(True, value=value, detail={"keyword": best})
+
+
+def _exact(rule: KeywordRule) -> Callable[[str], Pattern]:
+    """What compiles one keyword to be found as it is written."""
+    strict = rule.case_sensitive
+    if rule.method == "regex":
+        return lambda keyword: compile_pattern(keyword, case_sensitive=strict)
+    return lambda keyword: compile_pattern(literal(keyword), case_sensitive=strict)
+
+
+def _approximate(rule: KeywordRule) -> _Approximate | None:
+    strict = rule.case_sensitive
+    if rule.is_fuzzy:
+        fuzzy = Fuzzy(rule.keywords, rule.fuzzy_threshold, case_sensitive=strict)
+        return _Approximate(rule, fuzzy, exact=True)
+    if rule.method == "bm25":
+        return _Approximate(rule, Bm25(rule.keywords, rule.bm25_threshold), exact=False)
+    if rule.method == "ngram":
+        finder = Ngrams(
+            rule.keywords, rule.ngram_threshold, arity=rule.ngram_arity, case_sensitive=strict
+        )
+        return _Approximate(rule, finder, exact=True)
+    return None
+
+
 class Keyword(PureSignal[KeywordRule]):
     """Words and phrases in the last user message."""
 
@@ -149,16 +222,19 @@ class Keyword(PureSignal[KeywordRule]):
     config_key: ClassVar[str] = "keywords"
     Rule: ClassVar[type[SignalRule]] = KeywordRule
 
-    def __init__(self, rules: Sequence[KeywordRule]) -> None:
-        super().__init__(rules)
-        self._words = {rule.name: _Words(rule) for rule in rules if rule.unavailable is None}
-        self._errors = {
-            rule.name: SignalResult(False, error=rule.unavailable)
-            for rule in rules
-            if rule.unavailable is not None
-        }
+    def __init__(
+        self, rules: Sequence[KeywordRule], settings: SignalSettings | None = None
+    ) -> None:
+        super().__init__(rules, settings)
+        each = {rule.name: _approximate(rule) for rule in rules}
+        self._approximate = {name: found for name, found in each.items() if found is not None}
+        self._words = {rule.name: _Words(rule) for rule in rules if each[rule.name] is None}
 
     def find(self, facts: RequestFacts) -> Mapping[str, SignalResult]:
         text = facts.text_utf8
         found = {name: words.result(text) for name, words in self._words.items()}
-        return {**found, **self._errors} if self._errors else found
+        if self._approximate:
+            reading = Reading(facts.text)
+            for name, rule in self._approximate.items():
+                found[name] = rule.result(text, reading)
+        return found

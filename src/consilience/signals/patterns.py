@@ -6,7 +6,7 @@ what makes other engines take exponential time; patterns that use them are refus
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Protocol
 
@@ -38,29 +38,75 @@ class Match(Protocol):
         """The text that was found, with what bounds it."""
         ...
 
+    def span(self, group: int, /) -> tuple[int, int]:
+        """Where a group begins and ends, in bytes."""
+        ...
+
+    @property
+    def lastindex(self) -> int | None:
+        """The number of the group that matched."""
+        ...
+
 
 class Pattern(Protocol):
     """A compiled pattern, matched against UTF-8."""
 
-    def search(self, text: bytes, /) -> Match | None:
-        """Gives the first match, None when there is none."""
+    def search(self, text: bytes, start: int = 0, /) -> Match | None:
+        """Gives the first match from an offset in bytes, None when there is none."""
+        ...
+
+    def finditer(self, text: bytes, /) -> Iterator[Match]:
+        """Gives the matches that do not overlap, in order."""
         ...
 
 
-def literal(*words: str) -> str:
+def literal(*words: str, capture: bool = False) -> str:
     """Gives one pattern that is found when any of the words or phrases occurs as it is written.
 
     An end that is a letter, a digit or `_` must be the end of a word in the text too, so `secret`
     is not in `secretary`. In scripts without spaces there is no such demand.
+
+    Args:
+        words: words and phrases.
+        capture: whether the word, without what bounds it, is a group.
     """
+    open_ = "(" if capture else "(?:"
     groups: dict[tuple[str, str], list[str]] = {}
     for word in words:
         before = _BEFORE if _is_word_edge(word[0]) else ""
         after = _AFTER if _is_word_edge(word[-1]) else ""
         groups.setdefault((before, after), []).append(re2.escape(word))
     return "|".join(
-        f"{before}(?:{'|'.join(quoted)}){after}" for (before, after), quoted in groups.items()
+        f"{before}{open_}{'|'.join(quoted)}){after}" for (before, after), quoted in groups.items()
     )
+
+
+class Places:
+    """The places where any of some words or phrases stands, as `literal` means it."""
+
+    def __init__(self, words: Sequence[str], *, case_sensitive: bool = False) -> None:
+        # where one word begins another, the longer one is meant
+        longest_first = sorted(words, key=len, reverse=True)
+        pattern = literal(*longest_first, capture=True).encode("utf-8", "replace")
+        self._pattern = _compiled(pattern, case_sensitive, capture=True)
+
+    def ends(self, text: bytes, start: int = 0) -> Iterator[int]:
+        """Gives the end of each place, in order, as offsets in bytes; places do not overlap."""
+        end = begin = start
+        while (match := self._pattern.search(text, begin)) is not None:
+            first, last = match.span(match.lastindex or 0)
+            if first < end:
+                begin = end
+                continue
+            yield last
+            end, begin = last, _start_of_character(text, last - 1)
+
+
+def _start_of_character(text: bytes, at: int) -> int:
+    """Where the character that holds this byte begins: it may bound the next word."""
+    while at > 0 and text[at] & 0xC0 == 0x80:
+        at -= 1
+    return at
 
 
 def compile_pattern(pattern: str, *, case_sensitive: bool = False) -> Pattern:
@@ -90,11 +136,11 @@ def any_of(patterns: Sequence[str], *, case_sensitive: bool = False) -> Pattern 
         return None
 
 
-def _compiled(pattern: bytes, case_sensitive: bool) -> Pattern:
+def _compiled(pattern: bytes, case_sensitive: bool, *, capture: bool = False) -> Pattern:
     options = re2.Options()
     options.case_sensitive = case_sensitive
     options.log_errors = False
-    options.never_capture = True
+    options.never_capture = not capture
     options.max_mem = _MAX_MEMORY
     compiled: Pattern = re2.compile(pattern, options)
     return compiled

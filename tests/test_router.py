@@ -232,7 +232,14 @@ async def test_request_overrides_the_decision_when_both_name_a_panel() -> None:
 
 @pytest.mark.parametrize(
     "plugins",
-    [panel("nobody"), panel("auto"), panel(*["cheap"] * 9), panel("cheap", temprature=1)],
+    [
+        panel("nobody"),
+        panel("auto"),
+        panel(*["cheap"] * 9),
+        panel("cheap", temprature=1),
+        [{"id": "fusion", "analysis_modles": ["cheap"]}],
+        [{"id": "fusion", "enabled": False, "temprature": 1}],
+    ],
 )
 @pytest.mark.parametrize("text", ["compare", "hello"])
 async def test_plugin_is_refused_when_it_is_wrong_or_not_allowed(

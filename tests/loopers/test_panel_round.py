@@ -192,6 +192,28 @@ async def test_watchers_see_each_seat_begin_and_end() -> None:
     assert watcher.seen[3].fields == {"seat": 1, "model": "b", "reason": "rate_limited"}
 
 
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [({"round_timeout_seconds": 5}, "timeout"), ({"min_successful_responses": 1}, "cancelled")],
+)
+async def test_watchers_hear_of_each_seat_that_the_rounds_end_cut_off(
+    given: dict[str, Any], reason: str
+) -> None:
+    models, watcher = Models({"a": After(1, "A"), "b": After(math.inf)}), Watcher()
+    await round_of(models, ["a", "b"], watcher, **given)
+    last = watcher.seen[-1]
+    assert (last.event, last.fields) == (
+        "panel_failed",
+        {"seat": 1, "model": "b", "reason": reason},
+    )
+
+
+async def test_watchers_hear_nothing_of_a_seat_that_never_had_its_turn() -> None:
+    models, watcher = Models(lambda _: After(1, "x")), Watcher()
+    await round_of(models, ["a", "b"], watcher, max_concurrent=1, min_successful_responses=1)
+    assert {progress.fields["seat"] for progress in watcher.seen} == {0}
+
+
 async def test_watchers_do_not_see_texts_that_the_trace_hides() -> None:
     watcher = Watcher()
     await round_of(Models({"a": "secret"}), ["a"], watcher, include_intermediate_responses=False)

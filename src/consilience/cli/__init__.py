@@ -139,6 +139,33 @@ def check(
 
 
 @app.command()
+def explain(
+    prompt: Annotated[
+        str | None, typer.Argument(help="The prompt; - reads standard input.")
+    ] = None,
+    messages: Annotated[
+        Path | None,
+        typer.Option(help="A JSON file in place of the prompt: messages, or a whole request."),
+    ] = None,
+    config: ConfigOption = None,
+    model: Annotated[
+        str | None, typer.Option(help="Slug or model. Default: the first auto alias.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show where a prompt would go, why, and about what it would cost. No model is called."""
+    _run(
+        "explain",
+        "explain",
+        prompt=prompt,
+        messages=messages,
+        config=config,
+        model=model,
+        as_json=as_json,
+    )
+
+
+@app.command()
 def init(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write; - for standard output.")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from ..chat.request import ROLES
+from ..explain import SelectionStatus
 
 _ANY_OBJECT: Mapping[str, Any] = {"type": "object", "additionalProperties": True}
 
@@ -24,6 +25,7 @@ def openapi_document(version: str) -> dict[str, Any]:
             "/v1/chat/completions": {"post": _chat()},
             "/v1/models": {"get": _get("The names that a request may use", "ModelList")},
             "/v1/models/{model}": {"get": _model()},
+            "/api/v1/eval": {"post": _eval()},
             "/health": {"get": {**_get("Whether the process runs", "Status"), "security": []}},
             "/ready": {"get": _ready()},
             "/openapi.json": {"get": _get("This document", "Document")},
@@ -50,6 +52,26 @@ def _chat() -> dict[str, Any]:
             },
             **_errors("400", "401", "404", "405", "408", "413", "415", "422", "429"),
             **_errors("500", "501", "502", "503", "504"),
+        },
+    }
+
+
+def _eval() -> dict[str, Any]:
+    return {
+        "operationId": "explainRoute",
+        "summary": "Say where a request would go; no model is called",
+        "parameters": [
+            {
+                "name": "trace",
+                "in": "query",
+                "description": "Adds `eval_trace`, the rule tree of every decision",
+                "schema": {"type": "boolean", "default": False},
+            }
+        ],
+        "requestBody": {"required": True, "content": _json("EvalRequest")},
+        "responses": {
+            "200": {"description": "The explanation", "content": _json("Explanation")},
+            **_errors("400", "401", "404", "405", "408", "413", "415", "500"),
         },
     }
 
@@ -110,6 +132,7 @@ def _schemas() -> dict[str, Any]:
                 },
             },
         },
+        **_eval_schemas(),
         "Message": {
             "type": "object",
             "required": ["role"],
@@ -169,3 +192,60 @@ def _schemas() -> dict[str, Any]:
             },
         },
     }
+
+
+def _eval_schemas() -> dict[str, Any]:
+    text, number, flag = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
+    maybe_text, maybe_number = {"type": ["string", "null"]}, {"type": ["number", "null"]}
+    tokens = {"prompt_tokens": number, "completion_tokens": number, "total_tokens": number}
+    return {
+        "EvalRequest": {
+            **_ANY_OBJECT,
+            "description": "A chat-completions body, or `text` (`query`) in place of `messages`",
+            "properties": {
+                "model": {**maybe_text, "description": "Default: the first auto alias"},
+                "messages": {"type": "array", "items": {"$ref": "#/components/schemas/Message"}},
+                "text": text,
+                "query": text,
+            },
+        },
+        "Explanation": {
+            **_ANY_OBJECT,
+            "required": ["requested_model", "selection_status", "signals", "calls", "estimate"],
+            "properties": {
+                "requested_model": text,
+                "recipe": maybe_text,
+                "routing_decision": maybe_text,
+                "decision_result": {**_ANY_OBJECT, "type": ["object", "null"]},
+                "decisions": _objects(decision_name=text, matched=flag, selected=flag, reason=text),
+                "algorithm": maybe_text,
+                "selected_model": maybe_text,
+                "selection_status": {"enum": list(get_args(SelectionStatus))},
+                "selection_reason": text,
+                "signals": _objects(
+                    type=text,
+                    name=text,
+                    matched=flag,
+                    confidence=maybe_number,
+                    value=maybe_number,
+                    error=maybe_text,
+                ),
+                "metrics": _ANY_OBJECT,
+                "projections": {"type": "array", "items": _ANY_OBJECT},
+                "calls": _objects(
+                    stage=text, model=text, count=number, **tokens, cost_usd=maybe_number
+                ),
+                "estimate": {
+                    **_ANY_OBJECT,
+                    "properties": {"calls": number, **tokens, "cost_usd": maybe_number},
+                },
+                "eval_trace": _objects(decision_name=text, matched=flag, root_trace=_ANY_OBJECT),
+            },
+        },
+    }
+
+
+def _objects(**properties: Mapping[str, Any]) -> dict[str, Any]:
+    """An array of objects that have these fields."""
+    item = {**_ANY_OBJECT, "required": list(properties), "properties": properties}
+    return {"type": "array", "items": item}

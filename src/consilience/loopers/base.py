@@ -19,6 +19,7 @@ from ..chat.codec import Body
 from ..chat.completion import Completion, Usage
 from ..chat.request import ChatRequest
 from ..errors import ConsilienceError
+from .reasoning import ReasoningSwitch
 
 Stage = Literal["panel", "judge", "synthesis", "single"]
 StageStatus = Literal["ok", "failed", "timeout", "cancelled"]
@@ -69,10 +70,31 @@ class Binding:
     """The decision's name, for traces."""
     models: Sequence[str] = ()
     """The decision's `modelRefs` in order, LoRA names resolved."""
+    reasoning: Sequence[ReasoningSwitch | None] = ()
+    """What the decision says of the reasoning of each of `models`; empty when of none."""
     output_contract: str = ""
     output_contract_spec: Mapping[str, Any] | None = None
     facts: Mapping[str, ModelFacts] = field(default_factory=dict)
     overrides: RequestOverrides = field(default_factory=RequestOverrides)
+
+    def switch(self, position: int) -> ReasoningSwitch | None:
+        """Gives what the decision says of the reasoning of one of its models; None: nothing."""
+        return self.reasoning[position] if self.reasoning else None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCall:
+    """Equal upstream calls that a looper would make if all goes well; for dry runs."""
+
+    stage: Stage
+    model: str
+    conversation: ChatRequest
+    """What each would carry of the client's request."""
+    count: int = 1
+    answer_tokens: int = 0
+    """How long each answer is taken to be."""
+    added_tokens: int = 0
+    """What each prompt is taken to have beside the conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +215,16 @@ class Looper(ABC, Generic[OptionsT]):
         """The models this looper would call, in order, once each; for traces and estimates."""
         return tuple(self.binding.models)
 
+    def plan(self, request: ChatRequest, *, answer_tokens: int) -> Sequence[PlannedCall]:
+        """Gives the calls that this request would lead to, in order; makes none.
+
+        Args:
+            request: the client's request.
+            answer_tokens: how long an answer is taken to be that nothing limits further.
+        """
+        tokens = expected_tokens(answer_tokens, request_limit(request))
+        return [PlannedCall("single", m, request, answer_tokens=tokens) for m in self.models_used]
+
     @abstractmethod
     async def deliberate(self, request: ChatRequest, ask: Ask, observe: Observer) -> Outcome:
         """Does the work that comes before the final answer.
@@ -202,6 +234,18 @@ class Looper(ABC, Generic[OptionsT]):
         Raises:
             ConsilienceError: nothing can be delivered. `spent` says whether money was.
         """
+
+
+def request_limit(request: ChatRequest) -> int | None:
+    """The client's own limit of the answer, in tokens."""
+    limit: int | None = request.body.get("max_completion_tokens") or request.body.get("max_tokens")
+    return limit
+
+
+def expected_tokens(usual: int, *limits: int | None) -> int:
+    """How long an answer is taken to be: as usual, but not beyond the first limit that is set."""
+    limit = next((limit for limit in limits if limit is not None), usual)
+    return min(usual, limit)
 
 
 async def observe_nothing(progress: Progress) -> None:
@@ -218,9 +262,12 @@ __all__ = [
     "ModelFacts",
     "Observer",
     "Outcome",
+    "PlannedCall",
     "Progress",
     "RequestOverrides",
     "Stage",
     "StageRecord",
+    "expected_tokens",
     "observe_nothing",
+    "request_limit",
 ]

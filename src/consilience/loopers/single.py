@@ -24,4 +24,6 @@ class Single(Looper[SingleOptions]):
         return self.binding.models[:1]
 
     async def deliberate(self, request: ChatRequest, ask: Ask, observe: Observer) -> Outcome:
-        return Outcome(final=request.replace(model=self.binding.models[0]), stage="single")
+        asked = request.replace(model=self.binding.models[0])
+        switch = self.binding.switch(0)
+        return Outcome(final=switch.applied(asked) if switch else asked, stage="single")

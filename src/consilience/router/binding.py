@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..config.root import DEFAULT_RECIPE, Config
-from ..config.routing import KINDS, Decision, RecipeRouting
+from ..config.routing import KINDS, Decision, ModelRef, RecipeRouting
 from ..loopers import LOOPERS
 from ..loopers.base import Binding, Looper, LooperOptions, ModelFacts, RequestOverrides
 from ..loopers.fusion.looper import Fusion
 from ..loopers.fusion.options import FusionOptions
+from ..loopers.reasoning import DEFAULT_EFFORT, ReasoningSwitch
 from ..loopers.single import Single, SingleOptions
 from .table import BoundDecision, DecisionTable
 
@@ -50,7 +51,8 @@ class Binder:
     def _table(self, name: str, routing: RecipeRouting) -> DecisionTable:
         bound = [BoundDecision(decision, self._looper(decision)) for decision in routing.decisions]
         rules = {kind: routing.signals.rules_of(kind) for kind in KINDS}
-        return DecisionTable(name, bound, rules, routing.strategy)
+        settings = self._config.global_.signal_settings
+        return DecisionTable(name, bound, rules, routing.strategy, settings=settings)
 
     def _looper(self, decision: Decision) -> Looper[Any] | None:
         algorithm = decision.algorithm
@@ -67,13 +69,22 @@ class Binder:
         binding = self._binding(
             decision.name,
             models,
+            reasoning=tuple(self._switch(ref) for ref in decision.model_refs),
             output_contract=decision.output_contract,
             output_contract_spec=decision.output_contract_spec,
         )
         return looper(looper.Options() if options is None else options, binding)
 
-    def _binding(self, decision: str, models: Sequence[str], **contract: Any) -> Binding:
-        return Binding(decision, models, facts=self._facts, overrides=self._overrides, **contract)
+    def _switch(self, ref: ModelRef) -> ReasoningSwitch | None:
+        family = self._config.reasoning_family(ref.model)
+        if family is None or ref.reasons is None:
+            return None
+        default = self._config.providers.defaults.default_reasoning_effort or DEFAULT_EFFORT
+        effort = ref.reasoning_effort or default
+        return ReasoningSwitch(family.type, family.parameter, ref.reasons, effort)
+
+    def _binding(self, decision: str, models: Sequence[str], **own: Any) -> Binding:
+        return Binding(decision, models, facts=self._facts, overrides=self._overrides, **own)
 
 
 def model_facts(config: Config) -> Mapping[str, ModelFacts]:

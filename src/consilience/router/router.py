@@ -19,6 +19,7 @@ from ..errors import (
 from ..loopers import LOOPERS
 from ..loopers.base import Looper
 from ..loopers.fusion.looper import Fusion
+from ..loopers.fusion.override import read_plugin
 from ..signals.base import RequestFacts
 from .binding import Binder
 from .listing import Listing, ModelEntry
@@ -48,6 +49,7 @@ class Router:
         self._binder = Binder(config)
         names = (*config.model_names, *config.lora_names)
         self._models = {name: self._binder.single(name) for name in names}
+        self._direct = self._binder.fusion_direct()
         self._default = config.providers.defaults.default_model
         tables = self._binder.tables()
         fusion = tables[DEFAULT_RECIPE].only(_is_fusion)
@@ -68,7 +70,10 @@ class Router:
             UnsupportedAlgorithmError: the decision that matched cannot be carried out.
             InvalidRequestError: the request's plugin is wrong, not allowed, or has no place here.
         """
-        considered = await self.consider(request, headers)
+        return self.decide(request, await self.consider(request, headers))
+
+    def decide(self, request: ChatRequest, considered: Consideration | None) -> Route:
+        """Gives the route that follows from what `consider` gave; raises like `route`."""
         if considered is None:
             return self._to_model(request)
         if considered.winner is None:
@@ -128,7 +133,7 @@ class Router:
         if self._slugs[request.model].needs_fusion:
             if not _brings_panel(request):
                 raise _no_match(request, considered, "Fusion", _OWN_PANEL)
-            looper: Looper[Any] = self._binder.fusion_direct().prepare(request)
+            looper: Looper[Any] = self._direct.prepare(request)
             why = "no Fusion decision matched; the request brings its own panel"
             return _Found(looper, why, considered, decision=looper.binding.decision).route(request)
         if self._default is None:
@@ -209,12 +214,16 @@ def _ignored_plugin(request: ChatRequest, used: type[Looper[Any]] | None) -> str
 
 
 def _brings_panel(request: ChatRequest) -> bool:
+    """Whether the request's plugin names a panel.
+
+    Raises:
+        InvalidRequestError: the plugin is wrong; a misspelt panel is not a missing one.
+    """
     entry = request.plugin(Fusion.plugin_ids)
-    return (
-        entry is not None
-        and entry.get("enabled") is not False
-        and bool(entry.get("analysis_models"))
-    )
+    if entry is None:
+        return False
+    plugin = read_plugin(entry, request)
+    return plugin.enabled and bool(plugin.analysis_models)
 
 
 def _cannot_run(bound: BoundDecision) -> ConsilienceError:

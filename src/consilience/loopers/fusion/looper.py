@@ -9,12 +9,23 @@ from typing import ClassVar, Self
 from ...chat.completion import Completion
 from ...chat.request import ChatRequest, text_of
 from ...errors import InvalidRequestError
-from ..base import Ask, Binding, Looper, LooperOptions, Observer, Outcome, Progress, Stage
+from ..base import (
+    Ask,
+    Binding,
+    Looper,
+    LooperOptions,
+    Observer,
+    Outcome,
+    PlannedCall,
+    Progress,
+    Stage,
+)
 from .contract import finisher
 from .judge import LEAST_TOKENS, Dialects, run_judge
 from .options import FusionOptions, FusionPlugin, Seat, seats_of
 from .override import overridden
 from .panel import Panel, PanelResponse, distinct, run_panel
+from .plan import FENCE_TOKENS, INSTRUCTION_TOKENS, planned_calls
 from .prompts import (
     Labelled,
     estimate_tokens,
@@ -26,10 +37,6 @@ from .prompts import (
 )
 from .trace import FusionTrace
 
-INSTRUCTION_TOKENS = 900
-"""What the built-in prompts take of a context window."""
-FENCE_TOKENS = 40
-"""What the fence around one answer takes."""
 LEAST_CHARS = 400
 """However small the window: what each answer keeps."""
 
@@ -52,9 +59,9 @@ class Fusion(Looper[FusionOptions]):
     ) -> None:
         super().__init__(options, binding)
         self.plugin = plugin
-        self.seats: Sequence[Seat] = seats_of(options.analysis_models) or tuple(
-            Seat(model=name) for name in binding.models
-        )
+        named = seats_of(options.analysis_models)
+        self.seats: Sequence[Seat] = named or tuple(Seat(model=name) for name in binding.models)
+        self._reasoning = () if named else binding.reasoning
         self._dialects = dialects or Dialects()
         self._draw_seed = draw_seed
 
@@ -113,9 +120,21 @@ class Fusion(Looper[FusionOptions]):
         panel = [seat.model for seat in self.seats]
         return distinct([*panel, self.judge_model, self.synthesis_model])
 
+    def plan(self, request: ChatRequest, *, answer_tokens: int) -> Sequence[PlannedCall]:
+        return planned_calls(
+            request.without_plugins(self.plugin_ids),
+            self.seats,
+            self.options,
+            judge=self.judge_model,
+            writer=self.synthesis_model,
+            answer_tokens=answer_tokens,
+        )
+
     async def deliberate(self, request: ChatRequest, ask: Ask, observe: Observer) -> Outcome:
         request = request.without_plugins(self.plugin_ids)
-        panel = await run_panel(request, self.seats, self.options, ask, observe)
+        panel = await run_panel(
+            request, self.seats, self.options, ask, observe, reasoning=self._reasoning
+        )
         labelled, notes = self._label(request, panel)
         judged = judge_conversation(request, labelled, self.options.analysis_template)
         judges = distinct([self.judge_model, *self.options.fallback_models])

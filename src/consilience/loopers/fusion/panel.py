@@ -19,6 +19,7 @@ from ...chat.completion import Completion, Usage
 from ...chat.request import ChatRequest
 from ...errors import ConsilienceError, PanelFailedError, UnusableAnswerError, UpstreamError
 from ..base import Ask, Observer, Progress, StageRecord, StageStatus
+from ..reasoning import ReasoningSwitch
 from .options import FusionOptions, Seat
 from .seats import panel_request, seated, shared_request
 
@@ -116,7 +117,7 @@ class _Round:
     options: FusionOptions
     ask: Ask
     observe: Observer
-    limiter: anyio.CapacityLimiter
+    limiter: anyio.Semaphore
     outcomes: dict[int, PanelResponse | FailedSeat] = field(default_factory=dict)
     begun: dict[int, float] = field(default_factory=dict)
     """When each seat's call was made."""
@@ -144,7 +145,13 @@ class _Round:
 
 
 async def run_panel(
-    request: ChatRequest, seats: Sequence[Seat], options: FusionOptions, ask: Ask, observe: Observer
+    request: ChatRequest,
+    seats: Sequence[Seat],
+    options: FusionOptions,
+    ask: Ask,
+    observe: Observer,
+    *,
+    reasoning: Sequence[ReasoningSwitch | None] = (),
 ) -> Panel:
     """Asks every seat at once and gives what came of it.
 
@@ -152,12 +159,20 @@ async def run_panel(
     time is up, or (under `on_error: fail`) at the first failure. Calls still running then are
     cancelled. Cancelling this function cancels them all.
 
+    Args:
+        request: the client's request.
+        seats: who is asked, in order; at least one.
+        options: the merged options.
+        ask: asks a model.
+        observe: told when a seat begins and ends.
+        reasoning: what the decision says of each seat's reasoning; empty when of none.
+
     Raises:
         PanelFailedError: no seat answered, or one failed under `on_error: fail`.
     """
     seats = seated(seats, options)
     shared = shared_request(request)
-    limiter = anyio.CapacityLimiter(options.max_concurrent or len(seats))
+    limiter = anyio.Semaphore(options.max_concurrent or len(seats), fast_acquire=True)
     quorum = min(options.min_successful_responses or len(seats), len(seats))
     state = _Round(seats, quorum, options, ask, observe, limiter)
     decided = False
@@ -166,13 +181,18 @@ async def run_panel(
         with anyio.move_on_after(_round_seconds(options)):
             async with anyio.create_task_group() as group:
                 for position, seat in enumerate(seats):
-                    asked = panel_request(shared, seat)
+                    switch = reasoning[position] if reasoning else None
+                    asked = panel_request(shared, seat, switch)
                     group.start_soon(_sit, position, asked, state, telling)
                 await _until_decided(state)
                 # from here on the time was not up, however long the calls take to stop
                 decided = True
                 group.cancel_scope.cancel()
+    unheard = state.begun.keys() - state.outcomes.keys()
     panel = _close(state, timed_out=not decided)
+    for lost in panel.failures:
+        if lost.seat in unheard:
+            await observe(_told(lost, shown=False))
     failures = [f for f in panel.failures if f.reason != "cancelled"]
     failed_fast = options.on_error == "fail" and failures and len(panel.responses) < quorum
     if failed_fast or not panel.responses:
@@ -252,13 +272,8 @@ async def _sit(position: int, asked: ChatRequest, state: _Round, telling: TaskGr
         await state.observe(Progress("panel_started", {"seat": position, "model": seat.model}))
         outcome = await _outcome(position, asked, state)
         state.settle(outcome)  # before the place is free, so that who gets it knows
-    if isinstance(outcome, PanelResponse):
-        shown = state.options.include_intermediate_responses
-        told = _answered(outcome, shown=shown)
-    else:
-        fields = {"seat": position, "model": seat.model, "reason": outcome.reason}
-        told = Progress("panel_failed", fields)
-    telling.start_soon(_tell, state.observe, told)
+    shown = state.options.include_intermediate_responses
+    telling.start_soon(_tell, state.observe, _told(outcome, shown=shown))
 
 
 async def _tell(observe: Observer, progress: Progress) -> None:
@@ -287,7 +302,11 @@ async def _outcome(position: int, asked: ChatRequest, state: _Round) -> PanelRes
     )
 
 
-def _answered(response: PanelResponse, *, shown: bool) -> Progress:
+def _told(response: PanelResponse | FailedSeat, *, shown: bool) -> Progress:
+    """What watchers hear of a seat's end."""
+    if isinstance(response, FailedSeat):
+        lost = {"seat": response.seat, "model": response.model, "reason": response.reason}
+        return Progress("panel_failed", lost)
     fields: dict[str, Any] = {
         "seat": response.seat,
         "model": response.model,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...chat.request import ChatRequest
+from ..reasoning import ReasoningSwitch
 from .options import FusionOptions, Seat
 
 HELD_BACK = frozenset(
@@ -32,12 +33,15 @@ HELD_BACK = frozenset(
 """What only the synthesis call carries (contract 5.1). Everything else reaches every seat."""
 
 
-def panel_request(shared: ChatRequest, seat: Seat) -> ChatRequest:
+def panel_request(
+    shared: ChatRequest, seat: Seat, switch: ReasoningSwitch | None = None
+) -> ChatRequest:
     """Gives the request for one seat.
 
     Args:
         shared: the part that all seats share, from `shared_request`.
         seat: the seat, with Fusion's own settings already filled in (`seated`).
+        switch: what the decision says of the model's reasoning, when nobody closer says it.
     """
     changes: dict[str, Any] = {"model": seat.model}
     if seat.temperature is not None:
@@ -50,6 +54,7 @@ def panel_request(shared: ChatRequest, seat: Seat) -> ChatRequest:
         changes["max_completion_tokens"] = seat.max_completion_tokens
         shared = shared.without(("max_tokens",))
     asked = shared.replace(**changes)
+    asked = switch.applied(asked) if switch else asked
     return asked.with_instruction(seat.system_prompt) if seat.system_prompt else asked
 
 

@@ -1,0 +1,78 @@
+"""`POST /api/v1/eval`: where a request would go, without sending it there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.types import Receive, Scope, Send
+
+from ..chat.request import ChatRequest, decode_body
+from ..errors import InvalidRequestError
+from ..explain import explain
+from ..gateway import Gateway
+from .body import headers_of, read_json_body
+from .errors import send_json
+
+_PLAIN = ("text", "query")
+"""Fields that may stand for a conversation of one user turn."""
+_NOT_SENT = (*_PLAIN, "options")
+
+
+class EvalEndpoint:
+    """The dry run as an ASGI application."""
+
+    def __init__(self, gateway: Callable[[], Gateway]) -> None:
+        """
+        Args:
+            gateway: gives the gateway to use; asked once a request.
+        """
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gateway = self._gateway()
+        headers = headers_of(scope)
+        limit = gateway.config.global_.gateway.max_request_bytes_mb << 20
+        body = decode_body(await read_json_body(headers, receive, limit))
+        request = evaluated_request(body, gateway)
+        explanation = await explain(gateway.router, gateway.config, request, headers)
+        scope["state"]["log"] = {"model": request.model, "dry_run": explanation.status}
+        await send_json(send, explanation.as_body(trace=_wants_trace(scope, body)))
+
+
+def evaluated_request(body: object, gateway: Gateway) -> ChatRequest:
+    """Gives the chat request that a body stands for.
+
+    A chat-completions body stands for itself; `text` (or `query`) in place of `messages` for one
+    user turn. Without a `model` the first auto alias is meant.
+
+    Raises:
+        InvalidRequestError: with `param` naming what is wrong.
+    """
+    if not isinstance(body, Mapping):
+        return ChatRequest.from_body(body)  # refused there in the usual words
+    fields: dict[str, Any] = {k: v for k, v in body.items() if k not in _NOT_SENT}
+    if fields.get("messages") is None:
+        fields["messages"] = _one_turn(body)
+    aliases = gateway.config.global_.router.auto_names
+    if fields.get("model") is None and aliases:
+        fields["model"] = aliases[0]
+    return gateway.parse(fields)
+
+
+def _one_turn(body: Mapping[str, Any]) -> list[dict[str, str]]:
+    name = next((name for name in _PLAIN if body.get(name) is not None), None)
+    if name is None:
+        raise InvalidRequestError("send 'messages', or 'text' in their place", param="messages")
+    text = body[name]
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidRequestError(f"{name!r} must be a text that is not blank", param=name)
+    return [{"role": "user", "content": text}]
+
+
+def _wants_trace(scope: Scope, body: object) -> bool:
+    asked = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("trace", ["false"])[-1]
+    options = body.get("options") if isinstance(body, Mapping) else None
+    by_option = isinstance(options, Mapping) and options.get("trace") is True
+    return by_option or asked.strip().lower() in ("true", "1")

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from consilience.cli.explain import drawn
+from support.command import invoke, run, written
+from support.routing_parts import failing_signal, routing_yaml
+
+DEEP = """\
+decisions of default, by priority
+  deep  chosen: priority 100, confidence 1.00
+    [x] AND
+      [x] OR
+        [x] keyword weigh
+        [ ] context long = 10
+      [x] NOT
+        [ ] keyword secret
+  kept  did not match: keyword 'secret' did not match
+    [ ] keyword secret
+  quick  lost: priority 10 against 100 of 'deep'
+    [x] keyword weigh
+
+calls that would be made
+  panel      cheap x2  20 in, 1,000 out   $0.002020
+  panel      strong    10 in, 500 out     $0.010100
+  judge      strong    2,530 in, 500 out  $0.035300
+  synthesis  strong    3,030 in, 500 out  $0.040300
+estimate   5 calls, 5,590 tokens in, 2,500 out, $0.087720 (answers taken as 500 tokens or their limit)
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return written(tmp_path, routing_yaml())
+
+
+def test_route_is_drawn_for_people(file: Path) -> None:
+    result = invoke("explain", "compare tea\nand coffee", "--config", file)
+
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith(
+        "prompt     compare tea and coffee\n"
+        "asked of   vllm-sr/auto\n"
+        "route      decision deep, fusion: strong answers\n"
+        "why        decision 'deep' matched\n"
+        "\n"
+        "signals\n"
+    )
+    assert result.out.endswith(DEEP)
+
+
+def test_signals_are_drawn_with_figures_and_time(file: Path) -> None:
+    lines = invoke("explain", "compare a", "--config", file).out.splitlines()
+
+    start = lines.index("signals")
+    told = [line.rstrip() for line in lines[start + 1 : lines.index("", start)]]
+    times = [line for line in told if line.endswith(" ms")]
+    assert [line.split()[0] for line in times] == ["context", "keyword"]
+    assert "    [ ] long  value 7" in told
+    assert "    [ ] secret" in told
+    assert "    [x] weigh   confidence 1.00" in told
+
+
+def test_signal_that_failed_is_drawn_as_unknown() -> None:
+    lines = drawn(failing_signal()).splitlines()
+
+    assert "    [?] a  broken" in lines
+    assert "    [?] keyword a: broken" in lines
+
+
+def test_json_is_what_the_endpoint_sends_with_its_trace(file: Path) -> None:
+    result = invoke("explain", "hi", "--config", file, "--json")
+
+    told = json.loads(result.out)
+    assert (told["selection_status"], told["selected_model"]) == ("fallback", "cheap")
+    assert len(told["eval_trace"]) == 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"role": "user", "content": "compare a and b"}],
+        {"messages": [{"role": "user", "content": "compare a and b"}], "model": "auto"},
+    ],
+)
+def test_messages_come_from_a_file(file: Path, tmp_path: Path, content: object) -> None:
+    messages = tmp_path / "messages.json"
+    messages.write_text(json.dumps(content), encoding="utf-8")
+
+    result = invoke("explain", "--messages", messages, "--config", file)
+
+    assert result.code == 0
+    assert "route      decision deep" in result.out
+
+
+def test_prompt_comes_from_standard_input_when_it_is_a_dash(file: Path) -> None:
+    result = invoke("explain", "-", "--config", file, stdin="compare ☕ and 🍵".encode())
+
+    assert "prompt     compare ☕ and 🍵\n" in result.out
+
+
+def test_model_is_the_one_that_is_named(file: Path) -> None:
+    result = invoke("explain", "hi", "--config", file, "--model", "unpriced")
+
+    assert "route      static: unpriced answers" in result.out
+    assert "no price is known of unpriced" in result.out
+    assert "price unknown" in result.out
+
+
+def test_request_that_would_be_refused_ends_as_asking_would(file: Path) -> None:
+    result = invoke("explain", "hi", "--config", file, "--model", "vllm-sr/fusion")
+
+    assert result.code == 2
+    assert "refused    'vllm-sr/fusion' found no Fusion decision" in result.out
+    assert "calls that would be made" not in result.out
+
+
+def test_terminal_gets_no_escape_sequence_of_the_prompt(file: Path) -> None:
+    assert "\x1b" not in invoke("explain", "compare \x1b[31mred", "--config", file).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "give a prompt or --messages"),
+        (("hi", "--messages", "x.json"), "give a prompt or --messages"),
+        (("--messages", "missing.json"), "missing.json: No such file"),
+        (("--messages", "."), "Is a directory"),
+        (("--messages", "text.json"), "not valid JSON"),
+        (("--messages", "number.json"), "neither a list of messages nor"),
+        (("--messages", "empty.json"), "'messages' must be a non-empty array"),
+        (("  ",), "every message is empty"),
+        (("hi", "--model", "zzz"), "no model 'zzz'"),
+    ],
+)
+def test_wrong_use_is_told_and_ends_with_2(
+    file: Path, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    for name, text in {"text": "hello", "number": "3", "empty": "[]"}.items():
+        (tmp_path / f"{name}.json").write_text(text, encoding="utf-8")
+
+    result = invoke("explain", *arguments, "--config", file)
+
+    assert (result.code, result.out) == (2, "")
+    assert said in result.err
+
+
+def test_problems_of_the_file_end_with_1(tmp_path: Path) -> None:
+    result = invoke("explain", "hi", "--config", written(tmp_path, "version: v9\n"))
+
+    assert result.code == 1
+    assert "nothing was started" in result.err
+
+
+def test_bytes_that_are_no_text_are_refused(file: Path, tmp_path: Path) -> None:
+    result = run("explain", "-", "--config", file, cwd=tmp_path, stdin=b"caf\xe9")
+
+    assert (result.code, result.err) == (2, "error: the prompt: not text in UTF-8\n")
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "routing.md").read_text(encoding="utf-8")
+SHOWN = re.findall(
+    r'```console\n\$ consilience explain "([^"]*)" [^\n]*\n(.*?)```', PAGE, re.DOTALL
+)
+
+
+def without_times(text: str) -> list[str]:
+    return [re.sub(r"[\d.]+ ms$", "", line.rstrip()) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(("prompt", "output"), SHOWN, ids=["panel", "single"])
+def test_page_shows_what_is_printed(
+    prompt: str, output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (text,) = re.findall(r"```yaml\n(version:.*?)```", PAGE, re.DOTALL)
+    monkeypatch.setenv("LLM_KEY", "a-key")
+
+    result = invoke("explain", prompt, "--config", written(tmp_path, text))
+
+    assert without_times(result.out) == without_times(output)

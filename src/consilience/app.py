@@ -12,6 +12,7 @@ from .config.root import Config
 from .gateway import Gateway
 from .http.middleware import Edge
 from .http.routes import build_router
+from .live import LiveGateway
 from .upstream.base import Upstream
 
 
@@ -25,13 +26,14 @@ def create_app(config: Config, *, upstream: Upstream | None = None) -> ASGIApp:
     return app_of(Gateway(config, upstream=upstream))
 
 
-def app_of(gateway: Gateway) -> ASGIApp:
+def app_of(gateway: Gateway | LiveGateway) -> ASGIApp:
     """Gives an existing gateway as an ASGI application; its lifespan opens it (once) and closes it.
 
     For who opens the gateway first, to learn what is missing before a server starts, and then
     serves it with the server's lifespan switched off.
     """
-    router = build_router(lambda: gateway, _version())
+    live = gateway if isinstance(gateway, LiveGateway) else LiveGateway(gateway)
+    router = build_router(live, _version())
 
     @asynccontextmanager
     async def lifespan(app: object) -> AsyncIterator[None]:
@@ -39,9 +41,7 @@ def app_of(gateway: Gateway) -> ASGIApp:
             yield
 
     router.lifespan_context = lifespan
-    listeners = gateway.config.listeners
-    keys = [key.get_secret_value() for listener in listeners for key in listener.api_keys]
-    return Edge(router, keys)
+    return Edge(router, lambda: live.current().key_digests)
 
 
 def _version() -> str:

@@ -6,10 +6,11 @@ Loopers deliberate and never deliver; `delivery` sends what they decided on.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -79,6 +80,11 @@ class _Run:
 T = TypeVar("T")
 
 
+def key_digest(key: str) -> bytes:
+    """What a client key is compared by."""
+    return hashlib.sha256(key.encode("utf-8", "replace")).digest()
+
+
 class Gateway:
     """Answers chat-completions requests from a panel of models, or from one.
 
@@ -118,6 +124,14 @@ class Gateway:
         self._pool: Pool | None = None
         self._opening = anyio.Lock()
         self._open = AsyncExitStack()
+        self.key_digests = tuple(
+            key_digest(key.get_secret_value())
+            for listener in config.listeners
+            for key in listener.api_keys
+        )
+        """Of the client keys that requests over HTTP must carry one of; empty: everybody may."""
+        self._users = 0
+        self._unused = anyio.Event()
         self.in_flight = 0
         """Upstream calls that the requests now running may have at once."""
 
@@ -143,6 +157,24 @@ class Gateway:
                     await self._open.aclose()
                     raise
             return self._pool
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keeps the gateway open for one request, however soon it is replaced by another."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._unused.set()
+                self._unused = anyio.Event()
+
+    async def drain(self) -> None:
+        """Waits until no request uses it any more, then closes it."""
+        while self._users:
+            await self._unused.wait()
+        await self.aclose()
 
     async def aclose(self) -> None:
         """Closes every connection and stops local models."""
@@ -211,7 +243,7 @@ class Gateway:
         route = await self.router.route(request, headers)
         if route.algorithm == "fusion" and request.depth > 1:
             raise InvalidRequestError(
-                "a Fusion route cannot be used as panel or judge of another Fusion gateway"
+                "a Fusion route cannot be reached through another gateway of this kind: ask it directly"
             )
         sent_on = request.without_plugins(_PLUGIN_IDS)
         run = _Run(sent_on, headers, route, begun, self._new_id(), int(self._unix_time()))
@@ -306,9 +338,12 @@ class Gateway:
                 f"no answer within the {self._timeout_s:g} seconds that a request may take"
             )
         if isinstance(exc, ConsilienceError):
-            # all seats turned away with 429: nobody worked, and the client may well come back
-            turned_away = exc.status == 429 and not run.spent
-            exc.spent = (exc.spent or run.spent) and not turned_away
+            if exc.status != 429:
+                exc.spent = exc.spent or run.spent
+            elif run.spent:  # others had begun to work, and who comes back pays for them again
+                exc.status, exc.retry_after_s, exc.spent = 502, None, True
+            else:  # turned away by all: nobody worked, and the client may well come back
+                exc.spent = False
         return exc
 
     async def _build_pool(self) -> Pool:

@@ -60,8 +60,9 @@ def test_progress_is_told_line_by_line_where_there_is_no_terminal(config: Path) 
     result = invoke("ask", "-c", config, "hello")
 
     told = [" ".join(line.split()) for line in result.err.splitlines()]
-    assert told[0] == "panel 1 a asking"
-    assert re.fullmatch(r"panel 1 a answered \d+\.\d s 2 tokens says a", told[1])
+    assert "panel 1 a asking" in told[:2]
+    answered = re.compile(r"panel 1 a answered \d+\.\d s 2 tokens says a")
+    assert [line for line in told[1:4] if answered.fullmatch(line)]
     assert told[-5:] == [
         "judge j comparing",
         "judge j done 1 consensus, 1 unique insights",

@@ -197,3 +197,20 @@ def test_sample_asks_one_model_when_there_is_no_fusion(upstream: RawServer, tmp_
     with started("serve", "-c", path, "--port", 0, cwd=tmp_path) as gateway:
         assert try_printed(gateway) == (200, "says it's")
     assert re.search(r"\nmodels  it's\n", gateway.err)
+
+
+def test_serve_takes_up_a_changed_file_and_outlives_a_bad_one(config: Path, tmp_path: Path) -> None:
+    good = config.read_text(encoding="utf-8")
+    with started("serve", "-c", config, "--port", 0, cwd=tmp_path) as gateway:
+        url = url_of(gateway)
+        config.write_text(good + "  - nonsense", encoding="utf-8")
+        gateway.said("config_reload_failed")
+        assert send(url, "GET", "/health").json["config"]["last_reload"] == "failed"
+        assert try_printed(gateway) == (200, "says j")
+        config.write_text(good + "\n# the same\n", encoding="utf-8")
+        gateway.said("config_reloaded")
+        gateway.signal(signal.SIGHUP)
+        gateway.said("reloads=2")
+        assert try_printed(gateway) == (200, "says j")
+        gateway.signal(signal.SIGTERM)
+        assert gateway.wait() == 0

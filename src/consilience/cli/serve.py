@@ -7,15 +7,18 @@ import importlib.util
 import logging
 import signal
 import socket
+from functools import partial
 from pathlib import Path
 
 import anyio
 import uvicorn
 
 from ..app import app_of
+from ..config import load_config
 from ..config.root import Config, is_loopback
 from ..errors import ConsilienceError
 from ..gateway import Gateway
+from ..live import Fingerprint, LiveGateway, watch
 from ..telemetry.log import configure
 from .console import err, report
 from .exit_codes import FAILED, INTERRUPTED, OK, USAGE
@@ -79,12 +82,12 @@ async def _serve(found: FoundConfig, bound: socket.socket) -> int:
     The gateway is opened before the server starts: what is missing (a local model, say) is then an
     error of ours, and nothing is announced that does not come.
     """
-    async with Gateway(found.config) as gateway:
+    async with LiveGateway(Gateway(found.config)) as live:
         bound.listen(_BACKLOG)  # who reads the address below can connect at once
         await introduce(found, bound.getsockname()[:2])
         server = _Server(
             uvicorn.Config(
-                app_of(gateway),
+                app_of(live),
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -93,8 +96,26 @@ async def _serve(found: FoundConfig, bound: socket.socket) -> int:
             )
         )
         received = _note_signals(server)
-        await server.serve(sockets=[bound])
+        async with anyio.create_task_group() as group:
+            if found.path is not None:
+                group.start_soon(_keep_up, found.path, found.stamp, live)
+            await server.serve(sockets=[bound])
+            group.cancel_scope.cancel()
     return INTERRUPTED if signal.SIGINT in received else OK
+
+
+async def _keep_up(path: Path, stamp: Fingerprint | None, live: LiveGateway) -> None:
+    """Reloads the file when it changes, and on SIGHUP."""
+
+    def load() -> Config:
+        return load_config(path)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(watch, path, live, load, served=stamp))
+        if hasattr(signal, "SIGHUP"):
+            with anyio.open_signal_receiver(signal.SIGHUP) as signals:
+                async for _ in signals:
+                    await live.reload(load)
 
 
 class _Server(uvicorn.Server):

@@ -10,6 +10,7 @@ from ..config import load_config, parse_config
 from ..config.root import Config
 from ..config.starter import starter_config
 from ..errors import ConfigError, Problem
+from ..live import Fingerprint, fingerprint
 from ..upstream.discovery import Found, discover
 
 DEFAULT_FILE = Path("consilience.yaml")
@@ -26,6 +27,10 @@ class FoundConfig:
     """The document's own text, for code frames."""
     notes: tuple[str, ...] = ()
     """How it was chosen, a line each."""
+    path: Path | None = None
+    """The file, when there is one."""
+    stamp: Fingerprint | None = None
+    """The file's, from before it was read."""
 
 
 async def find_config(path: Path | None) -> FoundConfig:
@@ -53,7 +58,9 @@ def named_config(path: Path | None) -> FoundConfig | None:
         path = DEFAULT_FILE
     if path is None:
         return None
-    return FoundConfig(load_config(path), path.read_text(encoding="utf-8-sig"))
+    stamp = fingerprint(path)
+    config = load_config(path)
+    return FoundConfig(config, path.read_text(encoding="utf-8-sig"), path=path, stamp=stamp)
 
 
 def starter_text(found: Found) -> str:

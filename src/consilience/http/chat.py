@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 from starlette.types import Receive, Scope, Send
 
 from ..chat import sse
@@ -38,6 +39,11 @@ class ChatEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gateway = self._gateway()
+        with gateway.in_use():
+            await self._answer(gateway, scope, receive, send)
+
+    @staticmethod
+    async def _answer(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
         settings = gateway.config.global_.gateway
         headers = headers_of(scope)
         raw = await read_json_body(headers, receive, settings.max_request_bytes_mb << 20)
@@ -76,7 +82,7 @@ class _SseResponse:
     last: str = "working"
     """The latest progress, for comments."""
     written: float = 0.0
-    writing: anyio.Lock = field(default_factory=anyio.Lock)
+    writing: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
 
     async def respond(self, run: Callable[[], Any]) -> None:
         """Runs the request and writes its events until the end mark, or one error event.
@@ -146,6 +152,8 @@ class _SseResponse:
     async def _write(self, frame: bytes, *, last: bool = False) -> None:
         async with self.writing:
             await self._put(frame, last=last)
+        # nothing above waits while the socket takes everything: let a hang-up be noticed
+        await anyio.lowlevel.checkpoint()
 
     async def _put(self, frame: bytes, *, last: bool = False) -> None:
         self.written = anyio.current_time()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import logging
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import AuthenticationError, ConsilienceError, MethodNotAllowedError, NotFoundError
+from ..gateway import key_digest
 from ..telemetry.log import log
 from ..telemetry.log import request_id as current_request
 from .body import headers_of
@@ -30,14 +30,15 @@ UNPROTECTED = frozenset(("/health", "/ready"))
 class Edge:
     """The outermost application."""
 
-    def __init__(self, app: ASGIApp, keys: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, digests: Callable[[], Sequence[bytes]]) -> None:
         """
         Args:
             app: what serves the request.
-            keys: client keys of which a request must carry one; none: everybody may.
+            digests: gives the digests of the client keys of which a request must carry one; none:
+                everybody may.
         """
         self._app = app
-        self._digests = tuple(_digest(key) for key in keys)
+        self._digests = digests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -85,14 +86,15 @@ class Edge:
             await send_error(response.send, error, _allow(exc))
 
     def _authenticate(self, path: str, headers: dict[str, str]) -> None:
-        if not self._digests or path in UNPROTECTED:
+        digests = self._digests()
+        if not digests or path in UNPROTECTED:
             return
         scheme, _, key = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise AuthenticationError("send a key: 'authorization: Bearer <key>'")
-        digest = _digest(key.strip())
+        digest = key_digest(key.strip())
         # every key is compared, so that time tells nothing
-        matches = [hmac.compare_digest(digest, known) for known in self._digests]
+        matches = [hmac.compare_digest(digest, known) for known in digests]
         if not any(matches):
             raise AuthenticationError("this key is not known here")
 
@@ -115,10 +117,6 @@ class _Response:
         else:
             self.whole = not message.get("more_body", False)
         await self._send(message)
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "replace")).digest()
 
 
 def _ours(exc: Exception, scope: Scope) -> Exception:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..errors import UnknownModelError
-from ..gateway import Gateway
+from ..live import LiveGateway
 from ..router import ModelEntry
 
 OWNER = "consilience"
@@ -18,8 +17,9 @@ OWNER = "consilience"
 class Inventory:
     """The endpoints that tell about the gateway itself."""
 
-    def __init__(self, gateway: Callable[[], Gateway], version: str) -> None:
-        self._gateway = gateway
+    def __init__(self, live: LiveGateway, version: str) -> None:
+        self._live = live
+        self._gateway = live.current
         self._version = version
 
     async def models(self, request: Request) -> Response:
@@ -40,8 +40,9 @@ class Inventory:
         raise UnknownModelError(f"there is no model {name[:100]!r} here", param="model")
 
     async def health(self, request: Request) -> Response:
-        """Says that the process runs."""
-        return JSONResponse({"status": "ok", "version": self._version})
+        """Says that the process runs, and whether it serves the newest configuration."""
+        config = self._live.state.as_body()
+        return JSONResponse({"status": "ok", "version": self._version, "config": config})
 
     async def ready(self, request: Request) -> Response:
         """Says whether requests can be served: 200, or 503 while starting or stopping."""

@@ -1,0 +1,157 @@
+"""The gateway that serves now, and its replacement while requests are in flight.
+
+A new configuration is checked and opened whole beside the old one, then swapped in one step.
+Requests that began on the old one end on it; it is closed when the last of them has ended. What
+cannot be used changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+from anyio.abc import TaskGroup
+
+from .config.root import Config
+from .errors import ConfigError, ConsilienceError
+from .gateway import Gateway
+from .telemetry.log import log
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadState:
+    """How reloading went so far; for `/health`."""
+
+    reloads: int = 0
+    """Configurations swapped in since the start."""
+    last_failed: bool = False
+    """Whether the newest file could not be used, so that an older one still serves."""
+
+    def as_body(self) -> dict[str, Any]:
+        """Gives it as JSON."""
+        return {
+            "reloads": self.reloads,
+            "last_reload": "failed" if self.last_failed else "ok" if self.reloads else None,
+        }
+
+
+class LiveGateway:
+    """Holds the gateway that new requests go to. Open it with `async with`."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._current = gateway
+        self._retiring: TaskGroup | None = None
+        self.state = ReloadState()
+
+    async def __aenter__(self) -> Self:
+        await self._current.open()
+        self._retiring = anyio.create_task_group()
+        await self._retiring.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._retiring is not None:
+            self._retiring.cancel_scope.cancel()
+            await self._retiring.__aexit__(kind, exc, traceback)
+        await self._current.aclose()
+
+    def current(self) -> Gateway:
+        """Gives the gateway for a new request; hold it with `Gateway.in_use`."""
+        return self._current
+
+    async def reload(self, load: Callable[[], Config]) -> bool:
+        """Loads a configuration and puts it into service; False when it could not be used.
+
+        Args:
+            load: gives the new configuration or raises; run in a thread.
+        """
+        try:
+            gateway = await anyio.to_thread.run_sync(lambda: Gateway(load()))
+            await self.replace(gateway)
+        except (ConsilienceError, OSError) as exc:
+            self.state = ReloadState(self.state.reloads, last_failed=True)
+            _log_failure(exc)
+            return False
+        return True
+
+    async def replace(self, gateway: Gateway) -> None:
+        """Opens a gateway and puts it into service; the old one closes when nobody uses it.
+
+        Raises:
+            ConsilienceError: it cannot be opened; the old one goes on.
+        """
+        await gateway.open()
+        old, self._current = self._current, gateway
+        self.state = ReloadState(self.state.reloads + 1)
+        log("config_reloaded", source=gateway.config.source, reloads=self.state.reloads)
+        was, now = old.config.listeners[0], gateway.config.listeners[0]
+        if (was.address, was.port) != (now.address, now.port):
+            log("listener_unchanged", level=logging.WARNING, hint="a new address needs a restart")
+        if self._retiring is not None:
+            self._retiring.start_soon(old.drain)
+
+
+Fingerprint = tuple[int, int, int]
+
+
+def fingerprint(path: Path) -> Fingerprint | None:
+    """Gives what changes when a file does; None while there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+async def watch(
+    path: Path,
+    live: LiveGateway,
+    load: Callable[[], Config],
+    *,
+    served: Fingerprint | None,
+    every_s: float = 1.0,
+) -> None:
+    """Reloads whenever the file changes, until cancelled.
+
+    A file is read once it has looked the same twice, so that one still being written is not.
+
+    Args:
+        path: the file.
+        live: what serves.
+        load: loads the file.
+        served: the file's fingerprint from before it was loaded the first time.
+        every_s: seconds between looks.
+    """
+    seen = served
+    while True:
+        await anyio.sleep(every_s)
+        now = await anyio.to_thread.run_sync(fingerprint, path)
+        if now is not None and now == seen and now != served:
+            served = now
+            await live.reload(load)
+        seen = now
+
+
+def _log_failure(exc: Exception) -> None:
+    if not isinstance(exc, ConfigError):
+        told = exc.sentence if isinstance(exc, ConsilienceError) else "the file cannot be read"
+        log("config_reload_failed", level=logging.ERROR, error=told)
+        return
+    for problem in exc.problems[:20]:
+        log(
+            "config_reload_failed",
+            level=logging.ERROR,
+            line=problem.line,
+            path=problem.path,
+            problem=problem.message,
+        )

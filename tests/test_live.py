@@ -1,0 +1,140 @@
+"""Replacing the configuration while requests are in flight."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from consilience import Config, Gateway, ScriptedReply, ScriptedUpstream, load_config, parse_config
+from consilience.live import LiveGateway, fingerprint, watch
+
+pytestmark = pytest.mark.anyio
+
+HELLO: dict[str, Any] = {"model": "a", "messages": [{"role": "user", "content": "hello"}]}
+
+
+def text(name: str = "a") -> str:
+    return f"""\
+version: v0.3
+providers:
+  models: [{{name: {name}, backend_refs: [{{name: x, endpoint: "127.0.0.1:1"}}]}}]
+"""
+
+
+def broken() -> Config:
+    return parse_config("version: v0.3\nproviders: {models: [{nam: a}]}")
+
+
+async def test_a_new_configuration_serves_the_next_request() -> None:
+    async with LiveGateway(Gateway(parse_config(text()))) as live:
+        first = live.current()
+        assert await live.reload(lambda: parse_config(text("b")))
+        assert live.current() is not first
+        assert live.current().config.model_names == ("b",)
+        assert live.state.as_body() == {"reloads": 1, "last_reload": "ok"}
+
+
+async def test_a_bad_configuration_changes_nothing_and_is_told() -> None:
+    async with LiveGateway(Gateway(parse_config(text()))) as live:
+        first = live.current()
+        assert not await live.reload(broken)
+        assert live.current() is first
+        assert first.ready
+        assert live.state.as_body() == {"reloads": 0, "last_reload": "failed"}
+        assert await live.reload(lambda: parse_config(text("b")))
+        assert not live.state.last_failed
+
+
+async def test_a_request_in_flight_ends_on_the_gateway_it_began_on() -> None:
+    asked, go_on = anyio.Event(), anyio.Event()
+
+    class Waiting(ScriptedUpstream):
+        async def complete(self, request: Any) -> Any:
+            asked.set()
+            await go_on.wait()
+            return await super().complete(request)
+
+    old = Gateway(parse_config(text()), upstream=Waiting("from the old one"))
+    said: list[str] = []
+
+    async def ask() -> None:
+        with old.in_use():
+            said.append((await old.complete(HELLO)).text)
+
+    async with LiveGateway(old) as live, anyio.create_task_group() as group:
+        group.start_soon(ask)
+        await asked.wait()
+        assert await live.reload(lambda: parse_config(text("b")))
+        await anyio.wait_all_tasks_blocked()
+        assert old.ready
+        go_on.set()
+        await anyio.wait_all_tasks_blocked()
+        assert said == ["from the old one"]
+        assert not old.ready
+
+
+async def test_leaving_closes_a_replaced_gateway_that_is_still_in_use() -> None:
+    upstream = ScriptedUpstream(ScriptedReply("never", delay_s=math.inf))
+    old = Gateway(parse_config(text()), upstream=upstream)
+    with anyio.move_on_after(5) as scope:
+        async with LiveGateway(old) as live:
+            with old.in_use():
+                assert await live.reload(lambda: parse_config(text("b")))
+    assert not scope.cancelled_caught
+
+
+async def test_a_changed_file_is_loaded_and_a_bad_one_is_not(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(text(), encoding="utf-8")
+    stamp = fingerprint(file)
+    async with LiveGateway(Gateway(load_config(file))) as live, anyio.create_task_group() as group:
+
+        async def until(names: tuple[str, ...]) -> None:
+            while live.current().config.model_names != names:  # noqa: ASYNC110  # it polls, too
+                await anyio.sleep(0.01)
+
+        async def keep_up() -> None:
+            await watch(file, live, lambda: load_config(file), served=stamp, every_s=0.01)
+
+        group.start_soon(keep_up)
+        await anyio.wait_all_tasks_blocked()
+        with anyio.fail_after(10):
+            file.write_text(text("longer"), encoding="utf-8")
+            await until(("longer",))
+            file.write_text("version: [", encoding="utf-8")
+            while not live.state.last_failed:  # noqa: ASYNC110  # likewise
+                await anyio.sleep(0.01)
+            assert live.current().config.model_names == ("longer",)
+            file.write_text(text("again"), encoding="utf-8")
+            await until(("again",))
+        group.cancel_scope.cancel()
+
+
+async def test_a_hundred_reloads_under_load_fail_no_request() -> None:
+    upstream = ScriptedUpstream("hello back")
+    done = 0
+    async with LiveGateway(Gateway(parse_config(text()), upstream=upstream)) as live:
+        replaced = Gateway(parse_config(text()), upstream=upstream)
+
+        async def ask() -> None:
+            nonlocal done
+            while done < 500:
+                gateway = live.current()
+                with gateway.in_use():
+                    await anyio.lowlevel.checkpoint()
+                    assert (await gateway.complete(HELLO)).text == "hello back"
+                done += 1
+
+        async with anyio.create_task_group() as group:
+            for _ in range(8):
+                group.start_soon(ask)
+            for _ in range(100):
+                replaced = Gateway(parse_config(text()), upstream=upstream)
+                await live.replace(replaced)
+    assert live.state.reloads == 100
+    assert done >= 500

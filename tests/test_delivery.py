@@ -116,6 +116,13 @@ async def test_fallbacks_are_tried_in_order(streamed: bool) -> None:
     ]
 
 
+@pytest.mark.parametrize("blank", ["", " \n\t", "<think>What now?</think>\n", "<think>cut off"])
+async def test_a_synthesis_without_a_word_for_the_reader_has_failed(blank: str) -> None:
+    delivery = _delivery({"first": blank, "second": "rescued"}, "first", "second")
+    assert (await delivery.whole()).text == "rescued"
+    assert [(r.model, r.reason) for r in delivery.records] == [("first", "empty"), ("second", None)]
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_an_answer_in_hand_is_the_last_resort(streamed: bool) -> None:
     delivery = _delivery({"first": BROKEN, "second": Reply("")}, "first", "second", IN_HAND)

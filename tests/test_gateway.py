@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from consilience.backends import build_pool, limits_of, price_of
+from consilience.chat.request import ChatRequest
 from consilience.config import Config, parse_config
 from consilience.errors import (
     ConsilienceError,
@@ -30,6 +31,7 @@ from support.client import HELLO
 from support.live import fusion_yaml, model_yaml
 from support.raw_server import completion, json_answer, raw_server
 from support.scripts import fusion_script
+from support.virtual_time import run
 
 pytestmark = pytest.mark.anyio
 
@@ -134,6 +136,57 @@ async def test_a_failed_panel_keeps_its_failures() -> None:
     assert len(caught.value.failures) == 2
 
 
+def _answered(script: Any, *, streamed: bool, **parts: str) -> tuple[str, Mapping[str, Any]]:
+    """The text and the last trace of a Fusion request on a clock that jumps."""
+
+    async def ask() -> tuple[str, Mapping[str, Any]]:
+        async with Gateway(_config(**parts), upstream=ScriptedUpstream(script)) as gateway:
+            if not streamed:
+                reply = await gateway.complete(ASKED)
+                return reply.text, reply.fusion or {}
+            body = {**ASKED, "stream_options": {"include_usage": True}}
+            chunks = [e for e in [e async for e in gateway.stream(body)] if isinstance(e, Chunk)]
+            return "".join(c.text for c in chunks), chunks[-1].body["fusion"]
+
+    return run(ask)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("judge", ["{}", NEVER], ids=["judged", "judge hangs too"])
+def test_a_writer_that_hangs_does_not_cost_the_panels_answers(judge: Any, streamed: bool) -> None:
+    script = fusion_script(judge=judge, final=NEVER)
+    text, trace = _answered(script, streamed=streamed, listener="timeout: 100s")
+    assert text == "one"
+    assert trace["degraded"][-2:] == [
+        {"stage": "synthesis", "reason": "timeout"},
+        {"stage": "synthesis", "reason": "answered_by_panel"},
+    ]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_fallback_has_time_left_when_a_writer_hangs(streamed: bool) -> None:
+    script = {**fusion_script(final=NEVER), "k": Reply("rescued", delay_s=10)}
+    parts = {"fusion": "fallback_models: [k]", "models": model_yaml("k", "http://127.0.0.1:9/v1")}
+    text, trace = _answered(script, streamed=streamed, listener="timeout: 100s", **parts)
+    assert (text, trace["synthesis_model"]) == ("rescued", "k")
+    assert trace["degraded"] == [{"stage": "synthesis", "reason": "timeout"}]
+
+
+def test_a_writer_that_has_begun_has_all_the_time_there_is() -> None:
+    slow = Reply("w " * 90, delay_s=5, gap_s=1)
+    text, trace = _answered(fusion_script(final=slow), streamed=True, listener="timeout: 100s")
+    assert text == "w " * 90
+    assert "degraded" not in trace
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_writer_that_hangs_is_waited_for_when_nothing_can_stand_in(streamed: bool) -> None:
+    parts = {"listener": "timeout: 100s", "fusion": "on_error: fail"}
+    with pytest.raises(DeadlineExceededError) as caught:
+        _answered(fusion_script(final=NEVER), streamed=streamed, **parts)
+    assert caught.value.spent
+
+
 async def test_the_deadline_holds_for_the_whole_request() -> None:
     config = _config(listener="timeout: 200ms")
     upstream = ScriptedUpstream({"a": NEVER})
@@ -189,6 +242,30 @@ async def test_own_plugins_stay_and_others_travel_with_the_final_call_only() -> 
         await gateway.complete({**ASKED, "plugins": plugins})
     sent = [call.body.get("plugins") for call in upstream.calls]
     assert sent == [None, None, None, [{"id": "web", "max_results": 3}]]
+
+
+async def test_a_refused_schema_is_remembered_for_panels_that_requests_bring_along() -> None:
+    def picky(request: ChatRequest) -> Any:
+        if "response_format" in request.body:
+            raise _status(400, "j")
+        return "{}" if "comparing answers" in str(request.messages[-1]) else "The answer."
+
+    def judged() -> list[bool]:
+        calls = [c for c in upstream.calls if "comparing answers" in str(c.messages[-1])]
+        return ["response_format" in call.body for call in calls]
+
+    upstream = ScriptedUpstream({"a": "one", "j": picky})
+    plugin = {"id": "fusion", "analysis_models": ["a"], "model": "j"}
+    never = _config(
+        decision="rules: {operator: NOT, conditions: [{operator: AND, conditions: []}]}"
+    )
+    async with Gateway(never, upstream=upstream) as gateway:
+        reply = await gateway.complete({**ASKED, "plugins": [plugin]})
+        assert (reply.fusion or {})["decision"] == "fusion_direct"
+        assert judged() == [True, True, False]
+        upstream.calls.clear()
+        await gateway.complete({**ASKED, "plugins": [plugin]})
+    assert judged() == [False]
 
 
 async def test_every_call_carries_the_depth() -> None:

@@ -6,8 +6,9 @@ out, a failure ends the stream; another model's text is never spliced in.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +16,15 @@ import anyio
 
 from .chat.chunks import ChunkRelay, Stamp, as_chunks, finished_choices
 from .chat.codec import Body
-from .chat.completion import Completion, Usage
+from .chat.completion import Completion, Usage, said
 from .chat.request import ChatRequest
-from .errors import ConsilienceError, UnusableAnswerError, UpstreamError
+from .errors import (
+    ConsilienceError,
+    UnusableAnswerError,
+    UpstreamError,
+    UpstreamStatusError,
+    UpstreamTimeoutError,
+)
 from .loopers.base import Outcome, StageRecord
 from .reply import Begin, Chunk, Event
 from .upstream.pool import Pool
@@ -25,8 +32,15 @@ from .upstream.pool import Pool
 Emit = Callable[[Event], Awaitable[None]]
 Final = ChatRequest | Completion
 
+FALLBACK_SHARE = 0.7
+"""The part of the time left that a model may take to answer, or to begin to, while another one can
+still be asked. One that hangs must not take the others' time."""
+IN_HAND_SHARE = 0.95
+"""The same while an answer is in hand, which takes no time."""
+
 _OWN = frozenset(("fusion", "error", "id", "object", "created", "model", "choices", "usage"))
-_SUBSTANCE = ("content", "tool_calls", "function_call", "refusal", "audio")
+_BESIDE_TEXT = ("tool_calls", "function_call", "refusal", "audio")
+_SUBSTANCE = ("content", *_BESIDE_TEXT)
 
 
 @dataclass(slots=True)
@@ -43,6 +57,8 @@ class Delivery:
     """Calls made to deliver, in order."""
     committed: bool = False
     """Whether anything was passed on."""
+    _patience: anyio.CancelScope | None = None
+    """Ends the wait for the first token of the stream."""
 
     @property
     def usage(self) -> Usage | None:
@@ -57,13 +73,15 @@ class Delivery:
             ConsilienceError: the last fallback's failure.
         """
         last: ConsilienceError | None = None
-        for final in self._finals():
+        finals = self._finals()
+        for position, final in enumerate(finals):
             if isinstance(final, Completion):
                 return self._finished(final)
             begun = anyio.current_time()
             completion: Completion | None = None
             try:
-                completion = await self.pool.complete(final)
+                with _in_time(final, finals[position + 1 :]):
+                    completion = await self.pool.complete(final)
                 self._check(completion)
             except ConsilienceError as exc:
                 usage = completion.usage if completion else None
@@ -72,7 +90,7 @@ class Delivery:
                 continue
             self._note(final.model, begun, None, completion.usage)
             return self._finished(completion)
-        raise last or UnusableAnswerError("there was nothing to deliver")
+        raise self._final_failure(last or UnusableAnswerError("there was nothing to deliver"))
 
     async def stream(self, emit: Emit, *, include_usage: bool) -> None:
         """Passes the final answer on as it comes: `Begin`, chunks, and the usage chunk if asked.
@@ -87,11 +105,12 @@ class Delivery:
             begun = anyio.current_time()
             relay = ChunkRelay(Stamp(self.id, self.created, final.model))
             try:
-                ttft_ms = await self._relay(final, relay, emit)
+                with _in_time(final, finals[position + 1 :]) as self._patience:
+                    ttft_ms = await self._relay(final, relay, emit)
             except ConsilienceError as exc:
                 self._note_failure(exc, final.model, begun, relay.usage)
                 if self.committed or position == len(finals) - 1:
-                    raise
+                    raise self._final_failure(exc) from exc
                 continue
             if isinstance(final, ChatRequest):
                 self._note(final.model, begun, ttft_ms, relay.usage)
@@ -113,6 +132,19 @@ class Delivery:
         if self.usage is not None:
             body["usage"] = self.usage.as_body()
         return self._traced(body)
+
+    def _final_failure(self, exc: ConsilienceError) -> ConsilienceError:
+        """What the client is told: after a deliberation, no status that speaks of its request.
+
+        A 429 or a 400 of the writing model's would have the panel paid for again, or be mistaken
+        for a fault of the client's.
+        """
+        deliberated = self.outcome.stage == "synthesis"
+        if not (deliberated and isinstance(exc, UpstreamStatusError) and exc.status < 500):
+            return exc
+        return UpstreamError(
+            exc.message, model=exc.model, status_code=exc.status_code, reason=exc.reason
+        )
 
     def _finals(self) -> Sequence[Final]:
         return (self.outcome.final, *self.outcome.fallbacks)
@@ -142,6 +174,8 @@ class Delivery:
     async def _send(self, chunk: dict[str, Any], final: Final, emit: Emit) -> None:
         if not self.committed:
             self.committed = True
+            if self._patience is not None:  # from now on nobody can take over
+                self._patience.deadline = math.inf
             so_far = self._records_so_far(final)
             await emit(Begin(self.headers(final.model, so_far, None)))
             self._traced(chunk, so_far)
@@ -171,7 +205,8 @@ class Delivery:
         if self.outcome.stage != "synthesis":
             return
         for choice in completion.body["choices"]:
-            if any(choice["message"].get(name) for name in _SUBSTANCE):
+            message = choice["message"]
+            if said(message) or any(message.get(name) for name in _BESIDE_TEXT):
                 return
         raise UnusableAnswerError("the answer is empty", model=completion.model)
 
@@ -223,6 +258,20 @@ class Delivery:
                 reason=reason,
             )
         )
+
+
+@contextmanager
+def _in_time(final: Final, others: Sequence[Final]) -> Iterator[anyio.CancelScope]:
+    """Bounds one model's time by its share, so that those behind it have theirs."""
+    seconds = math.inf
+    if others:
+        share = IN_HAND_SHARE if isinstance(others[0], Completion) else FALLBACK_SHARE
+        seconds = share * (anyio.current_effective_deadline() - anyio.current_time())
+    try:
+        with anyio.fail_after(seconds) as scope:
+            yield scope
+    except TimeoutError as exc:
+        raise UpstreamTimeoutError("did not answer in time", model=final.model) from exc
 
 
 async def _given(completion: Completion) -> AsyncGenerator[Body, None]:

@@ -125,9 +125,8 @@ def route_headers(route: Route) -> dict[str, str]:
             "x-vsr-selected-confidence": f"{route.confidence:.4f}",
             "x-vsr-selected-algorithm": route.algorithm,
         }
-    warnings = [*route.warnings, *route.looper.warnings]
-    if warnings:
-        headers["x-vsr-response-warnings"] = "; ".join(warnings)
+    if route.warnings:
+        headers["x-vsr-response-warnings"] = "; ".join(route.warnings)
     return {name: safe(value) for name, value in headers.items()}
 
 

@@ -201,14 +201,6 @@ def test_reasoning_and_fields_nobody_has_heard_of_pass() -> None:
     assert noted["delta"]["annotations"] == [{"url": "u"}]
 
 
-def test_thinking_alone_is_not_saying_something() -> None:
-    relay = ChunkRelay(STAMP)
-    relay.relay(delta({"reasoning_content": "hm"}))
-    assert not relay.said_something
-    relay.relay(delta({"refusal": "no"}))
-    assert relay.said_something
-
-
 def test_top_level_fields_pass_but_ours_and_the_upstreams_identity_do_not() -> None:
     chunk = delta({"content": "a"}) | {
         "id": "up",

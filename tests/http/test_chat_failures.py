@@ -60,6 +60,13 @@ def test_a_panel_of_429s_says_when_to_come_back_and_that_nothing_was_spent() -> 
     assert "x-should-retry" not in reply.headers
 
 
+def test_one_seat_of_many_that_is_rate_limited_does_not_call_the_client_back() -> None:
+    script = fusion_script(a=NEVER, b=_status(429, model="b", retry_after_s=7))
+    reply = _asked(script, config=fusion_yaml(fusion="on_error: fail"))
+    assert (reply.status, reply.headers["x-should-retry"]) == (502, "false")
+    assert "retry-after" not in reply.headers
+
+
 def test_a_panel_that_timed_out_is_a_504() -> None:
     slow = UpstreamTimeoutError("did not answer in time", model="a")
     reply = _asked(fusion_script(a=slow, b=slow))
@@ -80,6 +87,27 @@ def test_an_error_after_spending_asks_not_to_be_repeated(stream: bool) -> None:
     config = fusion_yaml(fusion="on_error: fail")
     reply = _asked(fusion_script(final=_status(500, model="j")), config=config, stream=stream)
     assert (reply.status, reply.headers["x-should-retry"]) == (502, "false")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (_status(429, model="j", retry_after_s=7), 502),
+        (_status(400, model="j"), 502),
+        (UpstreamTimeoutError("did not answer in time", model="j"), 504),
+    ],
+    ids=["429", "400", "timeout"],
+)
+def test_a_synthesis_that_fails_for_good_is_a_502_or_a_504(
+    failure: Exception, status: int, stream: bool
+) -> None:
+    config = fusion_yaml(fusion="on_error: fail")
+    reply = _asked(fusion_script(final=failure), config=config, stream=stream)
+    assert (reply.status, reply.error["type"]) == (status, "upstream_error")
+    assert reply.error["message"] == f"model 'j': {failure}"
+    assert reply.headers["x-should-retry"] == "false"
+    assert "retry-after" not in reply.headers
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

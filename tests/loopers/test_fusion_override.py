@@ -122,6 +122,19 @@ def test_a_model_that_is_not_configured_is_refused_with_near_names() -> None:
     assert "did you mean 'large'?" in error.message
 
 
+def test_an_override_for_a_model_that_does_not_exist_is_refused_with_near_names() -> None:
+    error = refusal(fusion(), analysis_overrides=[{"model": "small"}, {"model": "lrage"}])
+    assert error.param == "plugins[0].analysis_overrides[1].model"
+    assert "did you mean 'large'?" in error.message
+
+
+@pytest.mark.parametrize("models", ["configured_models", "any", "none"])
+def test_an_override_may_speak_of_any_model_there_is(models: str) -> None:
+    overrides = [{"model": "small", "temperature": 1}, {"model": "j", "temperature": 0}]
+    looper = prepared(fusion(models=models), analysis_overrides=overrides)
+    assert [o.temperature for o in looper.options.analysis_overrides] == [1, 0]
+
+
 def test_any_takes_every_model_that_can_be_reached() -> None:
     looper = fusion(models="any", reachable=lambda name: name.startswith("ext/"))
     assert prepared(looper, model="ext/x").judge_model == "ext/x"

@@ -161,6 +161,12 @@ async def test_what_one_model_does_not_take_says_nothing_of_another() -> None:
     assert schemas(models) == SCHEMAS[:1]
 
 
+async def test_nothing_is_remembered_of_a_model_that_takes_everything() -> None:
+    dialects = Dialects()
+    await judged({"j": "{}"}, dialects=dialects)
+    assert dialects == Dialects()
+
+
 async def test_a_refusal_that_asking_without_does_not_cure_is_not_remembered() -> None:
     dialects = Dialects()
     verdict, models = await judged({"j": lambda _: status_error("j", 400)}, dialects=dialects)

@@ -19,7 +19,6 @@ OBJECT = "chat.completion.chunk"
 _NOT_RELAYED = frozenset(
     ("usage", "fusion", "error", "choices", "id", "object", "created", "model")
 )
-_SUBSTANCE = ("content", "tool_calls", "function_call", "refusal", "audio")
 _OF_THE_WHOLE = frozenset(("index", "message", "finish_reason"))
 
 
@@ -50,8 +49,6 @@ class ChunkRelay:
     stamp: Stamp
     usage: Usage | None = None
     """The last usage the upstream reported (some report it in every chunk, cumulatively)."""
-    said_something: bool = False
-    """Whether any chunk had text, a tool call or a refusal."""
     _roles: set[int] = field(default_factory=set)
     _finished: set[int] = field(default_factory=set)
     _calls: dict[int, list[int]] = field(default_factory=dict)
@@ -94,7 +91,6 @@ class ChunkRelay:
         calls = self._numbered(delta.pop("tool_calls", None), index)
         if calls:
             delta["tool_calls"] = calls
-        self.said_something |= any(delta.get(name) for name in _SUBSTANCE)
         news = any(value for name, value in delta.items() if name != "role")
         if not (news or reason or raw.get("logprobs")):
             return None

@@ -114,7 +114,7 @@ class Completion:
     @property
     def text(self) -> str:
         """What the model says, without reasoning that it wrote in front of it in tags."""
-        return _THINKING.sub("", text_of(self.message), count=1).strip()
+        return said(self.message)
 
     @property
     def reasoning(self) -> str:
@@ -151,6 +151,11 @@ class Completion:
             choice["finish_reason"] = "stop"
         body = {**self.body, "choices": [choice, *self.body["choices"][1:]]}
         return Completion(body, self.model, self.usage, self.cost_usd)
+
+
+def said(message: Mapping[str, Any]) -> str:
+    """What a message says, without reasoning that stands in front of it in tags."""
+    return _THINKING.sub("", text_of(message), count=1).strip()
 
 
 def _count(usage: Mapping[str, Any], name: str) -> int:

@@ -40,11 +40,7 @@ class ChatRequest:
         Raises:
             InvalidRequestError: with `param` naming the field.
         """
-        try:
-            value = decode(raw)
-        except (ValueError, RecursionError) as exc:
-            raise InvalidRequestError(f"the body is not valid JSON: {_json_reason(exc)}") from None
-        return cls.from_body(value, max_messages=max_messages)
+        return cls.from_body(decode_body(raw), max_messages=max_messages)
 
     @classmethod
     def from_body(cls, body: object, *, max_messages: int = 2000) -> ChatRequest:
@@ -151,6 +147,18 @@ class ChatRequest:
         return self.replace(messages=messages)
 
 
+def decode_body(raw: bytes | bytearray) -> object:
+    """Parses a request body that should be JSON.
+
+    Raises:
+        InvalidRequestError: it is not.
+    """
+    try:
+        return decode(raw)
+    except (ValueError, RecursionError) as exc:
+        raise InvalidRequestError(f"the body is not valid JSON: {_json_reason(exc)}") from None
+
+
 def text_of(message: Message) -> str:
     """The text of a message: its string content, or its text parts joined by newlines."""
     content = message.get("content")
@@ -202,6 +210,8 @@ def _check_metadata(metadata: object) -> None:
 
 
 def _check_messages(messages: object, limit: int) -> None:
+    if messages is None:
+        raise InvalidRequestError("'messages' is required: a non-empty array", param="messages")
     if not isinstance(messages, Sequence) or isinstance(messages, str | bytes) or not messages:
         raise InvalidRequestError(
             f"'messages' must be a non-empty array, not {_shown(messages)}", param="messages"

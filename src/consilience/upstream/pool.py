@@ -86,7 +86,10 @@ class Pool:
         return member.price.cost(usage)
 
     async def complete(self, request: ChatRequest) -> Completion:
-        """Asks the model's backends in turn; the next one only when there was no connection."""
+        """Asks the model's backends in turn; the next one only when there was no connection.
+
+        One that broke before the answer was whole counts as none.
+        """
         failure: UpstreamError | None = None
         for upstream in self._member(request.model).in_turn():
             try:

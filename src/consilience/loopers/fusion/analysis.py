@@ -63,7 +63,7 @@ class JudgeAnalysis:
     def told(self) -> str:
         """The analysis as the writer reads it: verbatim where that is safe, else as compact JSON.
 
-        Said in the judge's own words, a prefix cache need not read it again: it wrote it.
+        In the judge's own words a prefix cache may not have to read it again: it wrote it.
         """
         return self.verbatim or encode(self.as_body()).decode()
 
@@ -251,19 +251,29 @@ def json_candidates(text: str, *, close: bool = True) -> Iterator[JsonValue]:
     if not text:
         return
     seen: set[str] = set()
-    spans = [text, *(m.strip() for m in _FENCE.findall(text)), *_balanced(text)]
-    for span in spans:
-        for attempt in (span, _repaired(span)):
-            if attempt in seen or "{" not in attempt:
-                continue
-            seen.add(attempt)
-            try:
-                yield decode(attempt.encode("utf-8", "replace"))
-            except (ValueError, RecursionError):
-                continue
+    for attempt in _attempts(text):
+        if attempt in seen or "{" not in attempt:
+            continue
+        seen.add(attempt)
+        try:
+            yield decode(attempt.encode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            continue
     closed = _closed(text) if close else None
     if closed is not None:
         yield closed
+
+
+def _attempts(text: str) -> Iterator[str]:
+    """Texts that may be JSON, best first; the next is looked for only when one was not."""
+    yield text
+    yield _repaired(text)
+    for fenced in _FENCE.findall(text):
+        yield fenced.strip()
+        yield _repaired(fenced.strip())
+    for span in _balanced(text):
+        yield span
+        yield _repaired(span)
 
 
 def _balanced(text: str) -> Iterator[str]:

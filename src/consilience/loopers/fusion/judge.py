@@ -45,7 +45,7 @@ _REFUSALS = frozenset((400, 415, 422, 501))
 class Dialects:
     """What each judge model turned out not to take; shared by all requests of a looper.
 
-    Grows with the number of configured models only.
+    Grows with the models that refused something, not with the names that requests bring.
     """
 
     schema_level: dict[str, int] = field(default_factory=dict)
@@ -162,7 +162,8 @@ async def _ask_in_its_dialect(
             else:
                 raise
             continue
-        dialects.schema_level[model] = level
+        if level:
+            dialects.schema_level[model] = level
         if plain and not own:
             dialects.no_temperature.add(model)
         return reply

@@ -33,16 +33,29 @@ def overridden(
     Raises:
         InvalidRequestError: naming the field, what is allowed, and what was probably meant.
     """
-    where = f"plugins[{list(request.plugins).index(entry)}]"
-    try:
-        plugin = FusionPlugin.model_validate(dict(entry))
-    except ValidationError as exc:
-        raise _told(exc, where) from None
+    where = _place(entry, request)
+    plugin = read_plugin(entry, request)
     if plugin.enabled:
         _check_models(plugin, where, binding.overrides)
     options = merge(base, plugin)
     _check_size(options, plugin, where, binding)
     return options, plugin
+
+
+def read_plugin(entry: Mapping[str, Any], request: ChatRequest) -> FusionPlugin:
+    """Reads one of a request's `plugins` entries without looking at any decision.
+
+    Raises:
+        InvalidRequestError: naming the field, what is allowed, and what was probably meant.
+    """
+    try:
+        return FusionPlugin.model_validate(dict(entry))
+    except ValidationError as exc:
+        raise _told(exc, _place(entry, request)) from None
+
+
+def _place(entry: Mapping[str, Any], request: ChatRequest) -> str:
+    return f"plugins[{list(request.plugins).index(entry)}]"
 
 
 def _check_size(options: FusionOptions, plugin: FusionPlugin, where: str, binding: Binding) -> None:
@@ -73,11 +86,17 @@ def _check_models(plugin: FusionPlugin, where: str, allowed: RequestOverrides) -
             raise InvalidRequestError(
                 f"{param}: this gateway does not let requests choose models", param=param
             )
-        known = name in allowed.configured
-        if not known and (allowed.models != "any" or not allowed.reachable(name)):
-            raise InvalidRequestError(
-                f"{param}: {name!r} is not a configured model{_near(name, allowed)}", param=param
-            )
+        _check_exists(name, param, allowed)
+    for i, override in enumerate(plugin.analysis_overrides):
+        _check_exists(override.model, f"{where}.analysis_overrides[{i}].model", allowed)
+
+
+def _check_exists(name: str, param: str, allowed: RequestOverrides) -> None:
+    if name in allowed.configured or (allowed.models == "any" and allowed.reachable(name)):
+        return
+    raise InvalidRequestError(
+        f"{param}: {name!r} is not a configured model{_near(name, allowed)}", param=param
+    )
 
 
 def _named_models(plugin: FusionPlugin) -> Iterator[tuple[str, str]]:

@@ -116,6 +116,18 @@ async def test_fallbacks_are_tried_in_order(streamed: bool) -> None:
     ]
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_what_a_provider_withheld_is_not_replaced_by_another_answer(streamed: bool) -> None:
+    withheld = Reply("", finish_reason="content_filter")
+    delivery = _delivery({"first": withheld, "second": "around it"}, "first", "second", IN_HAND)
+    if streamed:
+        last = [e.body["choices"][0] for e in await _streamed(delivery) if isinstance(e, Chunk)][-1]
+    else:
+        last = (await delivery.whole()).choice
+    assert last["finish_reason"] == "content_filter"
+    assert [(r.model, r.status) for r in delivery.records] == [("first", "ok")]
+
+
 @pytest.mark.parametrize("blank", ["", " \n\t", "<think>What now?</think>\n", "<think>cut off"])
 async def test_a_synthesis_without_a_word_for_the_reader_has_failed(blank: str) -> None:
     delivery = _delivery({"first": blank, "second": "rescued"}, "first", "second")

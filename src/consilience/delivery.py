@@ -41,6 +41,8 @@ IN_HAND_SHARE = 0.95
 _OWN = frozenset(("fusion", "error", "id", "object", "created", "model", "choices", "usage"))
 _BESIDE_TEXT = ("tool_calls", "function_call", "refusal", "audio")
 _SUBSTANCE = ("content", *_BESIDE_TEXT)
+_WITHHELD = "content_filter"
+"""Like a refusal, this is the answer: another model's must not go around a provider's filter."""
 
 
 @dataclass(slots=True)
@@ -196,7 +198,9 @@ class Delivery:
     def _is_empty_end(self, chunk: Mapping[str, Any]) -> bool:
         """Whether a synthesis ends here without having said anything: then it has failed."""
         return self.outcome.stage == "synthesis" and all(
-            c["finish_reason"] and not any(c["delta"].get(name) for name in _SUBSTANCE)
+            c["finish_reason"]
+            and c["finish_reason"] != _WITHHELD
+            and not any(c["delta"].get(name) for name in _SUBSTANCE)
             for c in chunk["choices"]
         )
 
@@ -207,6 +211,8 @@ class Delivery:
         for choice in completion.body["choices"]:
             message = choice["message"]
             if said(message) or any(message.get(name) for name in _BESIDE_TEXT):
+                return
+            if choice.get("finish_reason") == _WITHHELD:
                 return
         raise UnusableAnswerError("the answer is empty", model=completion.model)
 

@@ -49,16 +49,19 @@ class EventStream:
             raise StopAsyncIteration from None
 
     async def aclose(self) -> None:
-        """Ends the request; every upstream call is cancelled. Safe to call at any time."""
-        self._receive.close()
+        """Ends the request; every upstream call is cancelled. Safe to call at any time.
+
+        Waits until the request has ended, unless the caller is itself cancelled: then the request
+        ends by itself a moment later.
+        """
         task = self._task
         if task is not None and not task.done():
+            # before the stream is closed: the request is to see a cancellation, not a broken stream
             task.cancel()
-            await asyncio.wait(
-                [task]
-            )  # unlike `await task` it does not swallow our own cancellation
-            if not task.cancelled():
-                task.exception()  # nobody is left to be told; asyncio would complain otherwise
+            task.add_done_callback(_look_away)
+            # unlike `await task` this does not swallow our own cancellation
+            await asyncio.wait([task])
+        self._receive.close()
         self._send.close()
 
     async def __aenter__(self) -> Self:
@@ -73,12 +76,18 @@ class EventStream:
         await self.aclose()
 
     def __del__(self) -> None:
+        task = self._task
+        if task is not None and not task.done() and not task.get_loop().is_closed():
+            task.cancel()
+            task.add_done_callback(_look_away)
         self._receive.close()
         self._send.close()
-        if self._task is not None and not self._task.done():
-            loop = self._task.get_loop()
-            if not loop.is_closed():
-                self._task.cancel()
+
+
+def _look_away(task: asyncio.Task[None]) -> None:
+    """Takes a given-up request's failure: nobody is left to be told, and asyncio would complain."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _feed(

@@ -116,13 +116,21 @@ class Running:
             self._said.append(line.decode())
 
 
+_HEARING_INTERRUPTS = """\
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("consilience", run_name="__main__", alter_sys=True)
+"""
+"""A test run in the background of a script ignores SIGINT, and so would its children."""
+
+
 @contextmanager
 def started(
     *arguments: object, cwd: Path, env: Mapping[str, str] | None = None
 ) -> Iterator[Running]:
     """Starts a command as a process; kills it at the end if it is still there."""
     process = subprocess.Popen(  # noqa: S603  # our own command
-        _command(arguments),
+        [sys.executable, "-c", _HEARING_INTERRUPTS, *map(str, arguments)],
         cwd=cwd,
         env=environment(cwd, env),
         stdin=subprocess.DEVNULL,

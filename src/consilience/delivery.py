@@ -25,7 +25,7 @@ from .errors import (
     UpstreamStatusError,
     UpstreamTimeoutError,
 )
-from .loopers.base import Outcome, StageRecord
+from .loopers.base import Outcome, StageRecord, ms_since
 from .reply import Begin, Chunk, Event
 from .upstream.pool import Pool
 
@@ -164,7 +164,7 @@ class Delivery:
                 if out is None or (not self.committed and self._is_empty_end(out)):
                     continue
                 if ttft_ms is None:
-                    ttft_ms = _ms_since(begun)
+                    ttft_ms = ms_since(begun)
                 await self._send(out, final, emit)
         if not self.committed and self.outcome.stage == "synthesis":
             raise UnusableAnswerError("the answer is empty", model=final.model)
@@ -242,7 +242,7 @@ class Delivery:
                 stage=self.outcome.stage,
                 model=model,
                 status="ok",
-                latency_ms=_ms_since(begun),
+                latency_ms=ms_since(begun),
                 ttft_ms=ttft_ms,
                 usage=usage,
                 cost_usd=self.pool.cost(model, usage),
@@ -258,7 +258,7 @@ class Delivery:
                 stage=self.outcome.stage,
                 model=model,
                 status="timeout" if reason == "timeout" else "failed",
-                latency_ms=_ms_since(begun),
+                latency_ms=ms_since(begun),
                 usage=usage,
                 cost_usd=self.pool.cost(model, usage),
                 reason=reason,
@@ -283,7 +283,3 @@ def _in_time(final: Final, others: Sequence[Final]) -> Iterator[anyio.CancelScop
 async def _given(completion: Completion) -> AsyncGenerator[Body, None]:
     for chunk in as_chunks(completion):
         yield chunk
-
-
-def _ms_since(begun: float) -> int:
-    return round((anyio.current_time() - begun) * 1000)

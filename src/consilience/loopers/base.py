@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
+import anyio
 from pydantic import BaseModel, ConfigDict
 
 from ..chat.codec import Body
@@ -248,6 +249,11 @@ def expected_tokens(usual: int, *limits: int | None) -> int:
     return min(usual, limit)
 
 
+def ms_since(begun: float) -> int:
+    """Whole milliseconds from a moment of the event loop's clock until now."""
+    return round((anyio.current_time() - begun) * 1000)
+
+
 async def observe_nothing(progress: Progress) -> None:
     """An observer for callers that do not watch."""
 
@@ -268,6 +274,7 @@ __all__ = [
     "Stage",
     "StageRecord",
     "expected_tokens",
+    "ms_since",
     "observe_nothing",
     "request_limit",
 ]

@@ -11,7 +11,7 @@ import anyio
 from ...chat.completion import Completion
 from ...chat.request import ChatRequest
 from ...errors import ConsilienceError, UpstreamError, UpstreamStatusError
-from ..base import Ask, Observer, Progress, StageRecord
+from ..base import Ask, Observer, Progress, StageRecord, ms_since
 from .analysis import JudgeAnalysis, parse_analysis
 from .options import FusionOptions
 from .prompts import analysis_schema
@@ -126,7 +126,7 @@ async def run_judge(
                 stage="judge",
                 model=model,
                 status="ok",
-                latency_ms=_ms_since(begun),
+                latency_ms=ms_since(begun),
                 usage=reply.usage,
                 cost_usd=reply.cost_usd,
             )
@@ -182,7 +182,7 @@ def _failed(exc: Exception, model: str, begun: float) -> StageRecord:
         stage="judge",
         model=model,
         status="timeout" if reason == "timeout" else "failed",
-        latency_ms=_ms_since(begun),
+        latency_ms=ms_since(begun),
         reason=reason,
     )
 
@@ -192,7 +192,3 @@ def _finished(analysis: JudgeAnalysis, model: str, *, shown: bool) -> Progress:
     if shown and not analysis.parse_failed:
         fields["found"] = {key: len(items) for key, items in analysis.as_body().items()}
     return Progress("judge_finished", fields)
-
-
-def _ms_since(begun: float) -> int:
-    return round((anyio.current_time() - begun) * 1000)

@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 from ...chat.completion import Completion, Usage
 from ...chat.request import ChatRequest
 from ...errors import ConsilienceError, PanelFailedError, UnusableAnswerError, UpstreamError
-from ..base import Ask, Observer, Progress, StageRecord, StageStatus
+from ..base import Ask, Observer, Progress, StageRecord, StageStatus, ms_since
 from ..reasoning import ReasoningSwitch
 from .options import FusionOptions, Seat
 from .seats import panel_request, seated, shared_request
@@ -298,7 +298,7 @@ async def _outcome(position: int, asked: ChatRequest, state: _Round) -> PanelRes
         reasoning=answer.reasoning,
         truncated=answer.truncated,
         completion=answer,
-        latency_ms=_ms_since(begun),
+        latency_ms=ms_since(begun),
     )
 
 
@@ -329,7 +329,7 @@ def _failed(
         error=error,
         reason=reason,
         status=status,
-        latency_ms=_ms_since(begun),
+        latency_ms=ms_since(begun),
     )
 
 
@@ -343,7 +343,7 @@ def _failed_by(
         error=exc.message,
         reason=reason,
         status="timeout" if reason == "timeout" else "failed",
-        latency_ms=_ms_since(begun),
+        latency_ms=ms_since(begun),
         status_code=exc.status_code if isinstance(exc, UpstreamError) else None,
         retry_after_s=exc.retry_after_s,
         usage=completion.usage if completion else None,
@@ -377,10 +377,6 @@ def _close(state: _Round, *, timed_out: bool) -> Panel:
 def _round_seconds(options: FusionOptions) -> float:
     left = anyio.current_effective_deadline() - anyio.current_time()
     return min(options.round_timeout_seconds or math.inf, left * PANEL_SHARE)
-
-
-def _ms_since(begun: float) -> int:
-    return round((anyio.current_time() - begun) * 1000)
 
 
 def distinct(names: Collection[str]) -> tuple[str, ...]:

@@ -15,19 +15,7 @@ import time
 
 import aiohttp
 
-from .stand import (
-    BODY,
-    CHUNKS,
-    GAP_MS,
-    JUDGE_MS,
-    PANEL_MS,
-    SYNTHESIS_MS,
-    client,
-    memory_mb,
-    open_files,
-    stand,
-    timed,
-)
+from .stand import BODY, USUAL, client, memory_mb, open_files, stand, timed
 
 SETTLE_SECONDS = 65
 """Idle upstream connections are kept for 30 to 60 seconds."""
@@ -35,7 +23,7 @@ SETTLE_SECONDS = 65
 
 async def measure(requests: int, waves: int, panel: int) -> None:
     """Runs and prints."""
-    ideal = PANEL_MS + JUDGE_MS + SYNTHESIS_MS + (CHUNKS - 1) * GAP_MS
+    ideal = USUAL.total
     with stand(panel=panel) as at:
         async with client() as session:
             await timed(session, at.gateway, BODY)

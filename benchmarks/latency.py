@@ -6,6 +6,8 @@ The ideal is the slowest panel member, then the judge, then the synthesis, with 
 delays. `direct` is the same three calls made one after the other by this client without a gateway:
 what this machine and this client cost by themselves. The last row is the least that these calls
 cost a Python program: the same five of them with aiohttp, in one process, and no gateway at all.
+Last comes the gateway with upstreams of 1 to 3 ms: the same work on a processor that has had no
+time to fall asleep between the stages.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ import aiohttp
 import uvloop
 
 from .raw_client import RawClient, Timing
-from .stand import BODY, CHUNKS, GAP_MS, JUDGE_MS, PANEL_MS, SYNTHESIS_MS, WRITER, stand
+from .stand import BODY, USUAL, Delays, stand
 
 WARM_UP = 5
+AWAKE = Delays(panel=1, judge=2, synthesis=3, chunks=1, gap=1)
 
 
 async def bare(upstream: str, rounds: int, panel: int) -> list[float]:
@@ -38,9 +41,9 @@ async def bare(upstream: str, rounds: int, panel: int) -> list[float]:
             begun = time.perf_counter()
             async with asyncio.TaskGroup() as group:
                 for _ in range(panel):
-                    group.create_task(whole(f"d{PANEL_MS}"))
-            await whole(f"d{JUDGE_MS}")
-            async with session.post(url, json={**BODY, "model": WRITER}) as response:
+                    group.create_task(whole(USUAL.seat))
+            await whole(USUAL.referee)
+            async with session.post(url, json={**BODY, "model": USUAL.writer}) as response:
                 await response.content.readany()
                 times.append((time.perf_counter() - begun) * 1000)
                 await response.read()
@@ -60,14 +63,13 @@ def measure(rounds: int, panel: int) -> None:
             through.append(gateway.streamed(BODY))
             before = sum(
                 upstream.whole({**BODY, "model": model, "stream": False})
-                for model in (f"d{PANEL_MS}", f"d{JUDGE_MS}")
+                for model in (USUAL.seat, USUAL.referee)
             )
-            last = upstream.streamed({**BODY, "model": WRITER})
+            last = upstream.streamed({**BODY, "model": USUAL.writer})
             direct.append(Timing(before + last.first_token, before + last.total, last.relay))
         alone = uvloop.run(bare(at.upstream, rounds, panel))
     through, direct = through[WARM_UP:], direct[WARM_UP:]
-    ideal_first = PANEL_MS + JUDGE_MS + SYNTHESIS_MS
-    ideal_total = ideal_first + (CHUNKS - 1) * GAP_MS
+    ideal_first, ideal_total = USUAL.first_token, USUAL.total
     print(f"panel of {panel}, one request in flight, {rounds} rounds; milliseconds, p50 (p99)")
     print(f"{'':34}{'ideal':>8}{'direct':>18}{'gateway':>18}{'added to ideal':>18}")
     _row("first synthesis token", ideal_first, direct, through, "first_token")
@@ -77,6 +79,18 @@ def measure(rounds: int, panel: int) -> None:
     print(
         f"{'first token, aiohttp alone':34}{ideal_first:8.1f}{'':18}{_shown(alone):>18}{_shown(added):>18}"
     )
+    awake = _awake(rounds, panel)
+    ideal = AWAKE.first_token
+    over = [value - ideal for value in awake]
+    print(
+        f"{'first token, upstreams of 1-3 ms':34}{ideal:8.1f}{'':18}{_shown(awake):>18}{_shown(over):>18}"
+    )
+
+
+def _awake(rounds: int, panel: int) -> list[float]:
+    with stand(panel=panel, delays=AWAKE) as at, RawClient(at.gateway) as gateway:
+        times = [gateway.streamed(BODY).first_token for _ in range(rounds + WARM_UP)]
+    return times[WARM_UP:]
 
 
 def _row(name: str, ideal: float, direct: list[Timing], through: list[Timing], what: str) -> None:

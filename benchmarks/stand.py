@@ -14,10 +14,42 @@ from pathlib import Path
 
 import aiohttp
 
-PANEL_MS, JUDGE_MS, SYNTHESIS_MS = 50, 40, 30
-CHUNKS, GAP_MS = 20, 5
-WRITER = f"d{SYNTHESIS_MS}-c{CHUNKS}-g{GAP_MS}"
-_MODELS = (f"d{PANEL_MS}", f"d{JUDGE_MS}", WRITER)
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """How long each of the upstream's answers takes, in milliseconds."""
+
+    panel: int = 50
+    judge: int = 40
+    synthesis: int = 30
+    """To the first token."""
+    chunks: int = 20
+    gap: int = 5
+    """Between chunks."""
+
+    @property
+    def seat(self) -> str:
+        return f"d{self.panel}"
+
+    @property
+    def referee(self) -> str:
+        return f"d{self.judge}"
+
+    @property
+    def writer(self) -> str:
+        return f"d{self.synthesis}-c{self.chunks}-g{self.gap}"
+
+    @property
+    def first_token(self) -> int:
+        """The ideal: slowest panel member, then judge, then synthesis."""
+        return self.panel + self.judge + self.synthesis
+
+    @property
+    def total(self) -> int:
+        return self.first_token + (self.chunks - 1) * self.gap
+
+
+USUAL = Delays()
 BODY = {
     "model": "vllm-sr/fusion",
     "messages": [{"role": "user", "content": "A question of ordinary length. " * 8}],
@@ -34,13 +66,13 @@ class Stand:
     gateway_pid: int
 
 
-def config_text(upstream: str, panel: int) -> str:
+def config_text(upstream: str, panel: int, delays: Delays = USUAL) -> str:
     """A Fusion decision with a panel of equal models, a judge and a writer of fixed delays."""
     models = "\n".join(
         f"    - name: {name}\n      backend_refs: [{{name: m, base_url: '{upstream}/v1'}}]"
-        for name in _MODELS
+        for name in dict.fromkeys((delays.seat, delays.referee, delays.writer))
     )
-    seats = ", ".join([f"d{PANEL_MS}"] * panel)
+    seats = ", ".join([delays.seat] * panel)
     return f"""\
 version: v0.3
 listeners: [{{name: bench, address: 127.0.0.1, port: 0, timeout: 120s}}]
@@ -54,8 +86,8 @@ routing:
       algorithm:
         type: fusion
         fusion:
-          model: d{JUDGE_MS}
-          synthesis_model: {WRITER}
+          model: {delays.referee}
+          synthesis_model: {delays.writer}
           analysis_models: [{seats}]
 global:
   integrations: {{looper: {{fusion: {{model_names: [vllm-sr/fusion]}}}}}}
@@ -64,7 +96,7 @@ global:
 
 
 @contextmanager
-def stand(*, panel: int = 3) -> Iterator[Stand]:
+def stand(*, panel: int = 3, delays: Delays = USUAL) -> Iterator[Stand]:
     """Starts both servers and stops them again."""
     with _process([sys.executable, "-m", "benchmarks.upstream"]) as mock:
         port_line = mock.stdout.readline() if mock.stdout else ""
@@ -72,7 +104,7 @@ def stand(*, panel: int = 3) -> Iterator[Stand]:
         port = _free_port()
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "bench.yaml"
-            file.write_text(config_text(upstream, panel))
+            file.write_text(config_text(upstream, panel, delays))
             command = [sys.executable, "-m", "consilience", "serve", "-c", str(file)]
             command += ["--port", str(port), "--log-level", "warning"]
             with _process(command) as gateway:

@@ -78,7 +78,7 @@ class Edge:
         except ClientGoneError:
             # servers report a hang-up after the last byte too
             response.status = response.status if response.whole else 499
-        except Exception as exc:
+        except Exception as exc:  # the last stop: what is not ours becomes a 500 and a log line
             error = as_error(_ours(exc, scope), response.request_id)
             state["log"] = {**state.get("log", {}), "error": error.code}
             if response.status:  # the head is out, there is nothing left to say it with

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..chat.request import ChatRequest
 from .estimate import estimate_tokens
-from .excerpt import excerpt
+from .excerpt import excerpt, sampled
 
 
 class SignalRule(BaseModel):
@@ -104,6 +104,11 @@ class RequestFacts:
         if self.excerpt is self.text:
             return self.text_utf8
         return self.excerpt.encode("utf-8", "replace")
+
+    @cached_property
+    def sample(self) -> str:
+        """What of `text` is compared by meaning: its beginning, middle and end; may be empty."""
+        return sampled(self.text)
 
     @cached_property
     def tokens(self) -> int:

@@ -14,3 +14,15 @@ def excerpt(text: str, characters: int) -> str:
         return text
     tail = characters // 4
     return f"{text[: characters - tail]}\n{text[len(text) - tail :]}"
+
+
+def sampled(text: str, characters: int = 2048) -> str:
+    """Gives a text's beginning, middle and end, together at most so many characters."""
+    stripped = text.strip()
+    if len(stripped) <= characters:
+        return stripped
+    part = (characters - 2) // 3
+    middle = (len(stripped) - part) // 2
+    return "\n".join(
+        (stripped[:part], stripped[middle : middle + part], stripped[len(stripped) - part :])
+    )

@@ -16,11 +16,11 @@ from .backends import price_of
 from .chat.completion import Usage
 from .chat.request import ChatRequest
 from .config.root import Config
-from .decisions.rules import conditions_of
 from .decisions.trace import matched_rules
 from .errors import ConsilienceError, NoMatchingDecisionError, UnsupportedAlgorithmError
 from .loopers.base import PlannedCall
 from .router import Consideration, DecisionTrace, Route, Router
+from .rules.grammar import conditions_of
 from .signals.base import SignalKey, SignalResult
 from .signals.estimate import estimate_tokens
 from .upstream.pool import Price

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consilience.chat.codec import encode
-from consilience.decisions.rules import Combination, Condition, parse_rules
 from consilience.decisions.trace import RuleTrace, evaluate, why_not
+from consilience.rules.grammar import Combination, Condition, parse_rules
+from consilience.rules.predicate import Predicate
 from consilience.signals.base import SignalKey, SignalResult
-from consilience.signals.predicate import Predicate
 
 Node = Condition | Combination
 NAMES = ("a", "b", "c", "d")

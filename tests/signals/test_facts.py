@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from consilience.signals.base import EXCERPT_CHARACTERS
 from consilience.signals.excerpt import excerpt
-from consilience.signals.predicate import Predicate
 from support.conversation import facts
 
 
@@ -26,15 +25,3 @@ def test_excerpt_of_a_request_is_bounded(extra: int) -> None:
     assert len(of.excerpt) == EXCERPT_CHARACTERS + extra
     assert of.excerpt_utf8.decode() == of.excerpt
     assert (of.excerpt is of.text) == (extra == 0)
-
-
-@given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
-def test_confidence_is_at_least_half_when_the_value_fits(bound: float, beyond: float) -> None:
-    predicate = Predicate(gte=bound)
-    assert 0.5 <= predicate.confidence(bound + beyond) <= 1
-    assert predicate.confidence(bound) == 0.5
-
-
-def test_nearest_bound_counts_when_there_are_two() -> None:
-    predicate = Predicate(gte=0, lte=10)
-    assert predicate.confidence(9.5) == Predicate(lte=10).confidence(9.5)

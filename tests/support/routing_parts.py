@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from consilience.decisions.rules import Condition
 from consilience.decisions.trace import evaluate
 from consilience.errors import NoMatchingDecisionError
 from consilience.explain import Explanation
 from consilience.router import Consideration, DecisionTrace
+from consilience.rules.grammar import Condition
 from consilience.signals.base import SignalKey, SignalResult
 
 from .fusion_parts import asking

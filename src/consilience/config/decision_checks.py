@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from ..decisions.rules import Condition, RuleNode
 from ..loopers.fusion.options import FusionOptions, panel_size
+from ..rules.grammar import Condition, RuleNode
 from ..signals import SIGNALS, UNAVAILABLE
 from .algorithm import OPTIONS, REMOVED, UNSUPPORTED, Algorithm
 from .known_keys import also_in

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
-from ..decisions.rules import Combination, Condition, RuleNode
+from ..rules.grammar import Combination, Condition, RuleNode
 from ..signals import SIGNALS
 from ..signals.base import SignalRule
 from .algorithm import Algorithm

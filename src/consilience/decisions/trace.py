@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..rules.grammar import Combination, Condition, Operator
 from ..signals.base import SignalKey, SignalResult
-from .rules import Combination, Condition, Operator
 
 TraceKind = Literal["condition", "combination", "fallback"]
 """`fallback`: there were no rules, which always matches."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..config.routing import Decision
-from ..decisions.rules import conditions_of
 from ..decisions.selection import Candidate, Strategy, select, why_lost
 from ..decisions.trace import RuleTrace, evaluate, why_not
 from ..loopers.base import Looper
+from ..rules.grammar import conditions_of
 from ..signals.base import RequestFacts, SignalKey, SignalResult, SignalRule, SignalSettings
 from ..signals.evaluation import SignalSet
 

@@ -24,8 +24,8 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from ..chat.request import ChatRequest, Message
+from ..rules.predicate import Predicate
 from .base import PureSignal, RequestFacts, SignalResult, SignalRule
-from .predicate import Predicate
 
 MAX_PARTS = 1000
 """Content parts of one message that are looked at."""

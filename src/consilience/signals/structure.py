@@ -27,9 +27,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ..rules.predicate import Predicate
 from .base import PureSignal, RequestFacts, SignalResult, SignalRule, SignalSettings
 from .patterns import MAX_CHARACTERS, MAX_PATTERN_LENGTH, Places, compile_pattern
-from .predicate import Predicate
 
 MAX_COUNT = 1000
 """Where counting stops."""

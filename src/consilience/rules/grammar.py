@@ -1,4 +1,4 @@
-"""Rule trees: what a decision demands of the signal results.
+"""Rule trees: what a decision, or the composer of a signal rule, demands of the signal results.
 
 A node is a condition (one signal result) or a combination of nodes. `RuleNode` is the pydantic
 field type for either; a problem's location is its place in the document, nothing else.
@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from ..signals.predicate import Predicate
+from .predicate import Predicate
 
 MAX_DEPTH = 32
 """Levels of a rule tree."""

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from consilience.decisions.rules import (
+from consilience.rules.grammar import (
     MAX_DEPTH,
     Combination,
     Condition,

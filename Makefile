@@ -30,7 +30,7 @@ lock:
 
 bench:
 	@scripts/environment dev
-	@.venv/bin/consilience models pull >/dev/null
+	@.venv/bin/consilience models pull smollm2-135m-instruct wordllama-256 minilm-l6-int8 >/dev/null
 	@.venv/bin/python -m benchmarks
 
 clean:

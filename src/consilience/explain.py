@@ -171,7 +171,7 @@ class Explanation:
         if considered is None or considered.winner is None or considered.chosen is None:
             return None
         decision, signals = considered.winner.decision, considered.signals
-        used = (SignalKey(c.type, c.name) for c in conditions_of(decision.rules))
+        used = (SignalKey(c.type, c.result) for c in conditions_of(decision.rules))
         return {
             "decision_name": decision.name,
             "algorithm": self._algorithm,

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import aiohttp
 import anyio
 
+from . import signal_models
 from .backends import LocalServer, build_pool, local_models
 from .chat.completion import Completion
 from .chat.request import ChatRequest
@@ -122,6 +124,7 @@ class Gateway:
         self._timeout_s = config.listeners[0].timeout_s
         self._limits = config.global_.gateway
         self._pool: Pool | None = None
+        self._client: aiohttp.ClientSession | None = None
         self._opening = anyio.Lock()
         self._open = AsyncExitStack()
         self.key_digests = tuple(
@@ -152,7 +155,11 @@ class Gateway:
         async with self._opening:
             if self._pool is None:
                 try:
-                    self._pool = await self._build_pool()
+                    pool = await self._build_pool()
+                    await signal_models.prepare(
+                        self.router, self.config, self._session, pool.complete
+                    )
+                    self._pool = pool
                 except BaseException:
                     await self._open.aclose()
                     raise
@@ -178,7 +185,7 @@ class Gateway:
 
     async def aclose(self) -> None:
         """Closes every connection and stops local models."""
-        self._pool = None
+        self._pool = self._client = None
         await self._open.aclose()
 
     @property
@@ -346,10 +353,16 @@ class Gateway:
                 exc.spent = False
         return exc
 
+    async def _session(self) -> aiohttp.ClientSession:
+        """The client session, opened when first asked for; closed with the gateway."""
+        if self._client is None:
+            self._client = await self._open.enter_async_context(new_session())
+        return self._client
+
     async def _build_pool(self) -> Pool:
         if self._upstream is not None:
             return single_pool(self._upstream, self.config.model_names)
-        session = await self._open.enter_async_context(new_session())
+        session = await self._session()
         needed = local_models(self.config)
         local: LocalServer | None = None
         if needed:

@@ -184,12 +184,13 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 @models_app.command("pull")
 def models_pull(
-    name: Annotated[str, typer.Argument(help="Which model; see `models list`.")] = (
-        "smollm2-135m-instruct"
-    ),
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Which; see `models list`. Default: smollm2-135m-instruct."),
+    ] = None,
 ) -> None:
-    """Fetch a model into this user's cache and verify it."""
-    _run("models", "pull", name=name)
+    """Fetch models into this user's cache and verify them."""
+    _run("models", "pull", names=names or ["smollm2-135m-instruct"])
 
 
 @models_app.command("list")

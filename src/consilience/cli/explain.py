@@ -17,7 +17,8 @@ from ..decisions.trace import RuleTrace
 from ..errors import ConsilienceError, InvalidRequestError
 from ..explain import ANSWER_TOKENS, Explanation
 from ..explain import explain as explained
-from ..router import Consideration, DecisionTrace, Router
+from ..router import Consideration, DecisionTrace
+from ..signal_models import prepared_router
 from ..signals.base import SignalKey, SignalResult
 from .console import err, out, plain, report
 from .exit_codes import OK, USAGE, exit_code
@@ -73,7 +74,8 @@ async def _explained(body: dict[str, Any], path: Path | None, model: str | None)
     config = (await find_config(path)).config
     named = model or body.get("model") or _first_alias(config)
     request = ChatRequest.from_body({**body, "model": named})
-    return await explained(Router(config), config, request, {})
+    async with prepared_router(config) as router:
+        return await explained(router, config, request, {})
 
 
 def _first_alias(config: Config) -> str | None:

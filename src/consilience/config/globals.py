@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, create_model, field_serializer
+from pydantic import AfterValidator, BaseModel, Field, create_model, field_serializer
 
 from ..signals import SIGNALS
-from ..signals.base import SignalSettings
+from ..signals.embedding import Embedding, SemanticSettings
+from .external import External
 from .fields import (
     Flag,
     HeaderName,
@@ -118,13 +119,28 @@ class GlobalBase(Section):
     gateway: Gateway = Gateway()
 
     @cached_property
-    def signal_settings(self) -> Mapping[str, SignalSettings]:
+    def helpers(self) -> Sequence[External]:
+        """The models that signals may ask."""
+        found: Sequence[External] = _value_at(self, f"{_CATALOG}.{_EXTERNAL}")
+        return found
+
+    @cached_property
+    def semantic(self) -> SemanticSettings:
+        """Which model embeds texts."""
+        found: SemanticSettings = _value_at(self, Embedding.settings_key)
+        return found
+
+    @cached_property
+    def signal_settings(self) -> Mapping[str, BaseModel]:
         """What the rules of a kind share, by signal kind."""
         return {
             signal.kind: _value_at(self, signal.settings_key)
             for signal in SIGNALS
             if signal.Settings is not None
         }
+
+
+_CATALOG, _EXTERNAL = "model_catalog", "external"
 
 
 def _value_at(section: Any, key: str) -> Any:
@@ -142,17 +158,18 @@ def _derive_global() -> type[GlobalBase]:
             for step in sections:
                 branch = branch.setdefault(step, {})
             branch[last] = signal.Settings
+    tree[_CATALOG][_EXTERNAL] = (tuple[External, ...], ())
     return _section("Global", "`global`.", tree, GlobalBase)
 
 
 def _section(name: str, doc: str, tree: Mapping[str, Any], base: type[Any]) -> type[Any]:
-    """A section with one field for each branch, and their defaults."""
+    """A section with one field for each branch: a model with its defaults, or type and default."""
     fields: dict[str, Any] = {}
     for key, branch in tree.items():
         kind: Any = branch
         if isinstance(branch, Mapping):
             kind = _section(f"{name}_{key}", f"`{key}`, as far as it is acted on.", branch, Section)
-        fields[key] = (kind, kind())
+        fields[key] = branch if isinstance(branch, tuple) else (kind, kind())
     return create_model(name, __base__=base, __module__=__name__, __doc__=doc, **fields)
 
 

@@ -18,14 +18,7 @@ from .paths import ROOT, Finding, Path, dotted
 _ITEM = "[]"
 """Stands for any index in a pattern."""
 
-_MODULES = (
-    "prompt_compression",
-    "prompt_guard",
-    "classifier",
-    "complexity",
-    "hallucination_mitigation",
-    "feedback_detector",
-)
+_HALLUCINATION = ("enabled", "on_hallucination_detected", "detector", "explainer")
 
 _GLOBAL: Mapping[str, str] = {
     "setup": "the dashboard's first-run marker",
@@ -37,11 +30,20 @@ _GLOBAL: Mapping[str, str] = {
     "global.services.startup_status": "`/ready` tells when requests are taken",
     "global.services.router_replay": "requests are not kept for replay",
     "global.stores": "no response cache, memory or vector store",
-    "global.model_catalog.embeddings": "no embedding models are loaded",
     "global.model_catalog.system": "no classifiers are loaded",
-    "global.model_catalog.external": "no helper models are asked",
-    "global.model_catalog.kbs": "no knowledge bases are loaded",
-    **{f"global.model_catalog.modules.{name}": "no classifiers are loaded" for name in _MODULES},
+    "global.model_catalog.external[].llm_provider": "helpers are asked in OpenAI's format",
+    "global.model_catalog.external[].parser_type": "helpers answer with JSON",
+    "global.model_catalog.external[].threshold": "a helper's choice counts as it is",
+    "global.model_catalog.external[].llm_endpoint.name": "an endpoint needs no name",
+    "global.model_catalog.external[].llm_endpoint.use_chat_template": "helpers are sent messages",
+    "global.model_catalog.external[].llm_endpoint.prompt_template": "helpers are sent messages",
+    "global.model_catalog.modules.prompt_compression": "signals read bounded parts of a prompt",
+    "global.model_catalog.modules.classifier.mcp": "classifiers run in this process",
+    "global.model_catalog.modules.classifier.pii": "no classifiers are loaded",
+    **{
+        f"global.model_catalog.modules.hallucination_mitigation.{name}": "answers are not checked"
+        for name in _HALLUCINATION
+    },
     "global.integrations.tools": "no tools are added to requests",
     "global.integrations.looper.remom": "the ReMoM names do not answer",
     "global.integrations.looper.flow": "the workflow names do not answer",
@@ -72,7 +74,7 @@ def _ignored() -> dict[tuple[str, ...], str]:
     patterns = dict(_GLOBAL)
     for signal in SIGNALS:
         if signal.Settings is not None:
-            for key, lost in signal.Settings.ignored_keys.items():
+            for key, lost in getattr(signal.Settings, "ignored_keys", {}).items():
                 patterns[f"global.{signal.settings_key}.{key}"] = lost
     for profile in ("routing", f"recipes{_ITEM}.routing"):
         patterns |= {f"{profile}.{key}": lost for key, lost in _PROFILE.items()}

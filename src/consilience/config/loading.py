@@ -18,6 +18,7 @@ from ..errors import ConfigError, Problem
 from .checks import check
 from .credentials import resolve_keys
 from .environment import substitute
+from .knowledge import read_knowledge
 from .known_keys import strip_ignored
 from .paths import ROOT, Finding, Path, dotted, existing
 from .positions import MAX_CHARACTERS, Document, read_yaml
@@ -141,12 +142,13 @@ def _read(
     stripped = strip_ignored(document.data)
     filled = substitute(stripped.data, environ)
     write_out(filled.data)
+    knowledge = list(read_knowledge(filled.data, base_dir))
     if len(filled.unusable) > MAX_FINDINGS:
         return None, filled.findings
     validated = validate(
         filled.data, written=filled.written, plain=document.plain, removed=filled.unusable
     )
-    findings = [*stripped.warnings(), *filled.findings, *validated.findings]
+    findings = [*stripped.warnings(), *filled.findings, *knowledge, *validated.findings]
     config = validated.config
     if config is None and not findings:
         findings.append(Finding(ROOT, "nothing in this file could be understood"))

@@ -70,7 +70,7 @@ def evaluate(
     if node is None:
         return RuleTrace("fallback", True)
     if isinstance(node, Condition):
-        return _condition(node, results.get(SignalKey(node.type, node.name)))
+        return _condition(node, results.get(SignalKey(node.type, node.result)))
     children = tuple(evaluate(child, results) for child in node.conditions)
     matched, confidence = _COMBINE[node.operator](children)
     return RuleTrace(

@@ -21,6 +21,7 @@ from ..loopers.base import Looper
 from ..loopers.fusion.looper import Fusion
 from ..loopers.fusion.override import read_plugin
 from ..signals.base import RequestFacts
+from ..signals.models import SignalModels
 from .binding import Binder
 from .listing import Listing, ModelEntry
 from .near import near_names
@@ -54,8 +55,24 @@ class Router:
         tables = self._binder.tables()
         fusion = tables[DEFAULT_RECIPE].only(_is_fusion)
         self._slugs = _slugs(config, tables, fusion)
+        self._tables = tuple(dict.fromkeys(slug.table for slug in self._slugs.values()))
         self._fusion_slug = config.global_.integrations.looper.fusion.model_names[0]
         self._listing = Listing(config, tables, fusion)
+
+    @property
+    def needs_models(self) -> bool:
+        """Whether any signal in use compares meanings or asks a model."""
+        return any(table.needs_models for table in self._tables)
+
+    @property
+    def needs_embedding(self) -> bool:
+        """Whether any signal in use compares meanings."""
+        return any(table.needs_embedding for table in self._tables)
+
+    async def prepare(self, models: SignalModels) -> None:
+        """Gives the signals their models; see `SignalSet.prepare`, which raises nothing here."""
+        for table in self._tables:
+            await table.prepare(models)
 
     async def route(self, request: ChatRequest, headers: Mapping[str, str]) -> Route:
         """Finds the route of a request.

@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import BaseModel
+
 from ..config.routing import Decision
 from ..decisions.selection import Candidate, Strategy, select, why_lost
 from ..decisions.trace import RuleTrace, evaluate, why_not
 from ..loopers.base import Looper
 from ..rules.grammar import conditions_of
-from ..signals.base import RequestFacts, SignalKey, SignalResult, SignalRule, SignalSettings
+from ..signals.base import RequestFacts, SignalKey, SignalResult, SignalRule
 from ..signals.evaluation import SignalSet
+from ..signals.models import SignalModels
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ class DecisionTable:
         rules: Mapping[str, Sequence[SignalRule]],
         strategy: Strategy,
         *,
-        settings: Mapping[str, SignalSettings] | None = None,
+        settings: Mapping[str, BaseModel] | None = None,
     ) -> None:
         self.recipe = recipe
         self.decisions = tuple(decisions)
@@ -120,7 +123,7 @@ class DecisionTable:
         self._settings = settings
         self._strategy = strategy
         in_use = {
-            SignalKey(condition.type, condition.name)
+            SignalKey(condition.type, condition.result)
             for bound in self.decisions
             for condition in conditions_of(bound.decision.rules)
         }
@@ -132,6 +135,20 @@ class DecisionTable:
         return DecisionTable(
             self.recipe, kept, self._rules, self._strategy, settings=self._settings
         )
+
+    @property
+    def needs_models(self) -> bool:
+        """Whether any signal in use compares meanings or asks a model."""
+        return self._signals.needs_embedding or self._signals.needs_helper
+
+    @property
+    def needs_embedding(self) -> bool:
+        """Whether any signal in use compares meanings."""
+        return self._signals.needs_embedding
+
+    async def prepare(self, models: SignalModels) -> None:
+        """Gives the signals their models."""
+        await self._signals.prepare(models)
 
     async def consider(self, facts: RequestFacts) -> Consideration:
         """Evaluates signals and every rule tree, and picks the winner."""

@@ -10,7 +10,7 @@ operator, a NOT with other than one child and a node that mixes both forms are r
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -45,11 +45,17 @@ class Condition(_Frozen):
     name: Annotated[str, Field(min_length=1)]
     """The name of one of its results."""
     label: str | None = None
+    """Of a classifier: which of its labels."""
     predicate: Predicate | None = None
     """Asks for the raw value instead of the match."""
     on_error: Literal["match", "no_match"] | None = None
     """What a signal that failed counts as. `no_match`, the default, leaves the condition unknown,
     so that NOT does not turn a failure into a match."""
+
+    @property
+    def result(self) -> str:
+        """The name under which the signal result is filed."""
+        return self.name if self.label is None else f"{self.name}:{self.label}"
 
 
 def _upper(value: object) -> object:
@@ -112,10 +118,6 @@ def _children(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from (child for child in conditions if isinstance(child, Mapping))
 
 
-RuleNode = Annotated[Union[Condition, "Combination"], WrapValidator(_node)]
-"""A condition or a combination, as a pydantic field type."""
-
-
 class Combination(_Frozen):
     """An inner node: AND (all), OR (any) or NOT (its one child does not match)."""
 
@@ -133,6 +135,9 @@ class Combination(_Frozen):
         return conditions
 
 
+# After the class: a model of another module could not resolve a forward reference in it.
+RuleNode = Annotated[Condition | Combination, WrapValidator(_node)]
+"""A condition or a combination, as a pydantic field type."""
 Combination.model_rebuild()
 _ADAPTER: TypeAdapter[Condition | Combination] = TypeAdapter(RuleNode)
 

@@ -83,12 +83,10 @@ class Authz(PureSignal[RoleBinding]):
     kind: ClassVar[str] = "authz"
     config_key: ClassVar[str] = "role_bindings"
     Rule: ClassVar[type[SignalRule]] = RoleBinding
-    Settings: ClassVar[type[SignalSettings] | None] = AuthzSettings
+    Settings: ClassVar[type[BaseModel] | None] = AuthzSettings
     settings_key: ClassVar[str] = "services.authz"
 
-    def __init__(
-        self, rules: Sequence[RoleBinding], settings: SignalSettings | None = None
-    ) -> None:
+    def __init__(self, rules: Sequence[RoleBinding], settings: BaseModel | None = None) -> None:
         super().__init__(rules, settings)
         own = settings if isinstance(settings, AuthzSettings) else AuthzSettings()
         self._identity = own.identity

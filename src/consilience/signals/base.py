@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from ..chat.request import ChatRequest
 from .estimate import estimate_tokens
 from .excerpt import excerpt, sampled
+from .lexical import Terms, terms_of
 
 
 class SignalRule(BaseModel):
@@ -111,6 +112,11 @@ class RequestFacts:
         return sampled(self.text)
 
     @cached_property
+    def terms(self) -> Terms:
+        """The words and word pairs of `sample`."""
+        return terms_of(self.sample)
+
+    @cached_property
     def tokens(self) -> int:
         """About how many tokens the request needs; see `estimate_tokens`."""
         return estimate_tokens(self.request)
@@ -133,12 +139,12 @@ class Signal(ABC, Generic[RuleT]):
     config_key: ClassVar[str]
     """The list under `routing.signals`."""
     Rule: ClassVar[type[SignalRule]]
-    Settings: ClassVar[type[SignalSettings] | None] = None
+    Settings: ClassVar[type[BaseModel] | None] = None
     """What all rules of the kind share, when there is such a thing."""
     settings_key: ClassVar[str] = ""
     """Where `Settings` stands under `global`: keys joined by dots."""
 
-    def __init__(self, rules: Sequence[RuleT], settings: SignalSettings | None = None) -> None:
+    def __init__(self, rules: Sequence[RuleT], settings: BaseModel | None = None) -> None:
         """Compiles the rules.
 
         Args:
@@ -151,9 +157,15 @@ class Signal(ABC, Generic[RuleT]):
         self.rules = tuple(rules)
         self.settings = settings
 
-    @abstractmethod
-    async def evaluate(self, facts: RequestFacts) -> Mapping[str, SignalResult]:
-        """Gives one result for every name that its rules emit."""
+    @classmethod
+    def standing_names(cls, settings: BaseModel | None) -> Sequence[str]:  # noqa: ARG003
+        """The names of results that come from the settings alone, without any rule."""
+        return ()
+
+    def emits(self) -> Sequence[str]:
+        """The names of all results that the rules and the settings give."""
+        names = [name for rule in self.rules for name in rule.emits()]
+        return tuple(dict.fromkeys((*names, *self.standing_names(self.settings))))
 
 
 class PureSignal(Signal[RuleT]):
@@ -167,5 +179,10 @@ class PureSignal(Signal[RuleT]):
     def find(self, facts: RequestFacts) -> Mapping[str, SignalResult]:
         """Gives one result for every name that its rules emit."""
 
+
+class WaitingSignal(Signal[RuleT]):
+    """A kind that waits for something of its own."""
+
+    @abstractmethod
     async def evaluate(self, facts: RequestFacts) -> Mapping[str, SignalResult]:
-        return self.find(facts)
+        """Gives one result for every name that its rules emit."""

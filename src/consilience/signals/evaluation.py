@@ -9,12 +9,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import anyio
 import anyio.to_thread
+from pydantic import BaseModel
 
 from . import SIGNALS
+from .asking import AskingSignal
 from .base import (
     PureSignal,
     RequestFacts,
@@ -22,9 +25,11 @@ from .base import (
     SignalKey,
     SignalResult,
     SignalRule,
-    SignalSettings,
+    WaitingSignal,
 )
+from .models import Comparison, NotReadyError, SignalModels
 from .unavailable import UNAVAILABLE
+from .vectors import Vectors, VectorSignal
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +62,10 @@ class SignalSet:
             key: SignalResult(False, error=_why_missing(key)) for key in self.in_use - set(emitted)
         }
         self._pure = tuple(s for s in self.signals if isinstance(s, PureSignal))
-        self._other = tuple(s for s in self.signals if not isinstance(s, PureSignal))
+        self._waiting = tuple(s for s in self.signals if isinstance(s, WaitingSignal))
+        self._asking = tuple(s for s in self.signals if isinstance(s, AskingSignal) and s.asks)
+        self._comparison = Comparison([s for s in self.signals if isinstance(s, VectorSignal)])
+        self._models = SignalModels()
         self._keys = {signal: self._wanted(signal) for signal in self.signals}
         self._limit_s = limit_s
         self._threads = anyio.CapacityLimiter(_THREADS)
@@ -68,7 +76,7 @@ class SignalSet:
         rules: Mapping[str, Sequence[SignalRule]],
         in_use: Collection[SignalKey] | None = None,
         *,
-        settings: Mapping[str, SignalSettings] | None = None,
+        settings: Mapping[str, BaseModel] | None = None,
         kinds: Sequence[type[Signal[Any]]] = SIGNALS,
         limit_s: float = LIMIT_S,
     ) -> SignalSet:
@@ -86,10 +94,31 @@ class SignalSet:
         """
         signals = []
         for kind in kinds:
+            own = (settings or {}).get(kind.kind)
             wanted = [rule for rule in rules.get(kind.kind, ()) if _is_wanted(rule, kind, in_use)]
-            if wanted:
-                signals.append(kind(wanted, (settings or {}).get(kind.kind)))
+            standing = kind.standing_names(own)
+            if wanted or any(SignalKey(kind.kind, name) in (in_use or ()) for name in standing):
+                signals.append(kind(wanted, own))
         return cls(signals, in_use=in_use, limit_s=limit_s)
+
+    @property
+    def needs_embedding(self) -> bool:
+        """Whether any kind in use compares meanings."""
+        return self._comparison.needs_model
+
+    @property
+    def needs_helper(self) -> bool:
+        """Whether any kind in use asks a model."""
+        return bool(self._asking)
+
+    async def prepare(self, models: SignalModels) -> None:
+        """Takes the models that kinds use, and has them learn; before the first request.
+
+        When the embedding model fails, kinds that need it give errors, and requests try it again.
+        """
+        self._models = models
+        if self.needs_embedding and models.embed is not None:
+            await self._comparison.prepare(models.embed)
 
     async def evaluate(
         self, facts: RequestFacts, seconds: dict[str, float] | None = None
@@ -112,17 +141,75 @@ class SignalSet:
                 begun = time.perf_counter()
                 self._file(results, signal, _guarded(signal, signal.find, facts))
                 seconds[signal.kind] = time.perf_counter() - begun
-        if self._other or threaded:
+        comparing = bool(self._comparison.signals)
+        if self._waiting or self._asking or threaded:
             async with anyio.create_task_group() as group:
-                for other in self._other:
-                    group.start_soon(self._run, other, facts, results, seconds)
+                for waiting in self._waiting:
+                    group.start_soon(self._run, waiting, facts, results, seconds)
+                for asking in self._asking:
+                    group.start_soon(self._run_asking, asking, facts, results, seconds)
                 for pure in self._pure if threaded else ():
                     group.start_soon(self._run_in_thread, pure, facts, results, seconds)
+                if comparing:
+                    await self._compare(facts, results, seconds)
+        elif comparing:
+            await self._compare(facts, results, seconds)
         return results
+
+    async def _compare(
+        self,
+        facts: RequestFacts,
+        results: dict[SignalKey, SignalResult],
+        seconds: dict[str, float],
+    ) -> None:
+        """Embeds what the kinds that compare meanings want, at once, and has each judge."""
+        begun = time.perf_counter()
+        vectors: Vectors | None = None
+        embed = self._comparison.embed
+        error = f"not embedded within {embed.limit_s if embed else 0:g} s"
+        with anyio.move_on_after(embed.limit_s if embed else None):
+            try:
+                vectors = await self._comparison.request_vectors(facts)
+            except NotReadyError as exc:
+                error = str(exc)
+            except Exception as exc:  # the model's failure is an error in the trace
+                log.warning("embedding_failed", exc_info=exc)
+                error = f"embedding failed: {type(exc).__name__}"
+        seconds["embed"] = time.perf_counter() - begun
+        for signal in self._comparison.signals:
+            begun = time.perf_counter()
+            if vectors is not None:
+                found = _guarded(signal, partial(signal.judge, vectors=vectors), facts)
+            elif signal.wanted(facts):
+                found = _errors(signal, error)
+            else:
+                found = _guarded(signal, partial(signal.judge, vectors={}), facts)
+            self._file(results, signal, found)
+            seconds[signal.kind] = time.perf_counter() - begun
+
+    async def _run_asking(
+        self,
+        signal: AskingSignal[Any],
+        facts: RequestFacts,
+        results: dict[SignalKey, SignalResult],
+        seconds: dict[str, float],
+    ) -> None:
+        """Has a kind ask its helper, which has a time limit of its own."""
+        begun = time.perf_counter()
+        ask = self._models.ask
+        if ask is None:
+            found: Result = _errors(signal, "there is no helper model")
+        else:
+            try:
+                found = await signal.inquire(facts, ask)
+            except Exception as exc:  # a helper's failure is an error in the trace
+                found = _failed(signal, exc)
+        self._file(results, signal, found)
+        seconds[signal.kind] = time.perf_counter() - begun
 
     async def _run(
         self,
-        signal: Signal[Any],
+        signal: WaitingSignal[Any],
         facts: RequestFacts,
         results: dict[SignalKey, SignalResult],
         seconds: dict[str, float],
@@ -166,11 +253,17 @@ class SignalSet:
         self, results: dict[SignalKey, SignalResult], signal: Signal[Any], found: Result
     ) -> None:
         for key in self._keys[signal]:
-            results[key] = found.get(key.name) or SignalResult(False, error="gave no result")
+            result = found.get(key.name, _NO_RESULT)
+            # a kind may give some of its results elsewhere: no failure here takes those away
+            if result.error is None or results.get(key, _NO_RESULT).error is not None:
+                results[key] = result
 
     def _wanted(self, signal: Signal[Any]) -> tuple[SignalKey, ...]:
         keys = dict.fromkeys(SignalKey(signal.kind, name) for name in _names(signal))
         return tuple(key for key in keys if key in self.in_use)
+
+
+_NO_RESULT = SignalResult(False, error="gave no result")
 
 
 def _guarded(signal: Signal[Any], evaluate: Evaluate, facts: RequestFacts) -> Result:
@@ -190,7 +283,7 @@ def _errors(signal: Signal[Any], error: str) -> Result:
 
 
 def _names(signal: Signal[Any]) -> Iterable[str]:
-    return (name for rule in signal.rules for name in rule.emits())
+    return signal.emits()
 
 
 def _emitted(signals: Iterable[Signal[Any]]) -> list[SignalKey]:

@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
-from .base import PureSignal, RequestFacts, SignalResult, SignalRule, SignalSettings
+from .base import PureSignal, RequestFacts, SignalResult, SignalRule
 from .patterns import MAX_CHARACTERS, MAX_PATTERN_LENGTH, Pattern, compile_pattern, literal
 
 TEMPORAL_WORDS = ("urgent", "immediate", "asap", "deadline", "now")
@@ -60,7 +60,7 @@ class Event(PureSignal[EventRule]):
     config_key: ClassVar[str] = "events"
     Rule: ClassVar[type[SignalRule]] = EventRule
 
-    def __init__(self, rules: Sequence[EventRule], settings: SignalSettings | None = None) -> None:
+    def __init__(self, rules: Sequence[EventRule], settings: BaseModel | None = None) -> None:
         super().__init__(rules, settings)
         self._criteria = {rule.name: dict(_criteria(rule)) for rule in rules}
 

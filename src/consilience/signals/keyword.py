@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
+    BaseModel,
     BeforeValidator,
     Field,
     ValidationError,
@@ -35,7 +36,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from . import approximate
 from .approximate import Bm25, Finder, Fuzzy, Ngrams, Reading
-from .base import PureSignal, RequestFacts, SignalResult, SignalRule, SignalSettings
+from .base import PureSignal, RequestFacts, SignalResult, SignalRule
 from .patterns import (
     MAX_CHARACTERS,
     MAX_PATTERN_LENGTH,
@@ -222,9 +223,7 @@ class Keyword(PureSignal[KeywordRule]):
     config_key: ClassVar[str] = "keywords"
     Rule: ClassVar[type[SignalRule]] = KeywordRule
 
-    def __init__(
-        self, rules: Sequence[KeywordRule], settings: SignalSettings | None = None
-    ) -> None:
+    def __init__(self, rules: Sequence[KeywordRule], settings: BaseModel | None = None) -> None:
         super().__init__(rules, settings)
         each = {rule.name: _approximate(rule) for rule in rules}
         self._approximate = {name: found for name, found in each.items() if found is not None}

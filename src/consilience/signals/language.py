@@ -28,9 +28,9 @@ from py3langid.langid import (  # type: ignore[import-untyped]  # publishes no t
     MODEL_FILE,
     LanguageIdentifier,
 )
-from pydantic import Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
-from .base import PureSignal, RequestFacts, SignalResult, SignalRule, SignalSettings
+from .base import PureSignal, RequestFacts, SignalResult, SignalRule
 from .excerpt import excerpt
 
 LANGUAGES = (
@@ -100,9 +100,7 @@ class Language(PureSignal[LanguageRule]):
     config_key: ClassVar[str] = "language"
     Rule: ClassVar[type[SignalRule]] = LanguageRule
 
-    def __init__(
-        self, rules: Sequence[LanguageRule], settings: SignalSettings | None = None
-    ) -> None:
+    def __init__(self, rules: Sequence[LanguageRule], settings: BaseModel | None = None) -> None:
         super().__init__(rules, settings)
         _identifier()  # at load, not on the first request
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from .base import PureSignal, RequestFacts, SignalResult, SignalRule, SignalSettings
 from .image_words import IMAGE, MAKING, NOT_AN_IMAGE, TEXT_AND_IMAGE
@@ -75,12 +75,10 @@ class Modality(PureSignal[ModalityRule]):
     kind: ClassVar[str] = "modality"
     config_key: ClassVar[str] = "modality"
     Rule: ClassVar[type[SignalRule]] = ModalityRule
-    Settings: ClassVar[type[SignalSettings] | None] = ModalitySettings
+    Settings: ClassVar[type[BaseModel] | None] = ModalitySettings
     settings_key: ClassVar[str] = "model_catalog.modules.modality_detector"
 
-    def __init__(
-        self, rules: Sequence[ModalityRule], settings: SignalSettings | None = None
-    ) -> None:
+    def __init__(self, rules: Sequence[ModalityRule], settings: BaseModel | None = None) -> None:
         super().__init__(rules, settings)
         own = settings if isinstance(settings, ModalitySettings) else ModalitySettings()
         self._enabled = own.enabled

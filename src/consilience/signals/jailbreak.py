@@ -1,0 +1,231 @@
+"""Signal `jailbreak`: whether a text tries to override or to extract an assistant's instructions.
+
+Config: `routing.signals.jailbreak`. What the score is, the `method` says:
+
+- `classifier` (the default): the probability that a classifier gives which was trained on the packaged
+  examples (see `learning`), raised by each kind of tell-tale phrase (`jailbreak_phrases`) that occurs;
+- `contrastive`: likeness to the nearest of `jailbreak_patterns` less that to the nearest of
+  `benign_patterns`;
+- `patterns`: 1 when one of `jailbreak_patterns` stands in the text as written, at word boundaries, and
+  none of `benign_patterns` does;
+- `hybrid`: the greatest of the classifier's score, that of `patterns`, and the likeness to the nearest
+  jailbreak pattern when it is nearer than every benign one.
+
+It matches from `threshold` on (contrastive 0.1, `patterns` 0.5, otherwise 0.7 or what
+`global.model_catalog.modules.prompt_guard` says). Confidence and value are the score. The last user
+message is read in overlapping pieces of 2 048 characters, at most 8 of them, from its beginning and
+its end; with `include_history` the messages' beginnings, too. The piece with the greatest score
+counts.
+
+It is no security boundary: whoever writes the prompt can find words that it does not know.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from ..chat.request import text_of
+from .base import RequestFacts, SignalResult, SignalRule, SignalSettings
+from .jailbreak_phrases import KINDS
+from .learned import LearnedSignal
+from .lexical import terms_of
+from .patterns import Pattern, compile_pattern, literal
+from .similarity import Bank, Candidates, PrototypeScoring
+from .vectors import Vectors
+
+PIECE = 2048
+OVERLAP = 64
+MOST_PIECES = 8
+_FROM_THE_END = 2
+_EVIDENCE = 1.6
+"""What a kind of phrase adds to the log odds."""
+_NEAREST = PrototypeScoring(best_weight=1.0)
+_TRAINED = "there is no trained network: a classifier learns from packaged examples"
+
+Method = Literal["classifier", "contrastive", "patterns", "hybrid"]
+
+
+class JailbreakRule(SignalRule):
+    """One entry of `routing.signals.jailbreak`."""
+
+    method: Method = "classifier"
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Least score. None: the method's."""
+    jailbreak_patterns: Candidates = ()
+    benign_patterns: Candidates = ()
+    include_history: Annotated[bool, Field(strict=True)] = False
+    """Whether messages before the last one are read."""
+
+    @model_validator(mode="after")
+    def _has_patterns(self) -> JailbreakRule:
+        if self.method in ("contrastive", "patterns") and not self.jailbreak_patterns:
+            raise ValueError(
+                f"method {self.method!r} compares with `jailbreak_patterns`: give some"
+            )
+        return self
+
+    def warnings(self) -> Sequence[str]:
+        if self.method == "classifier" and (self.jailbreak_patterns or self.benign_patterns):
+            return (
+                f"rule {self.name!r}: method 'classifier' reads no patterns; 'hybrid' does both",
+            )
+        return ()
+
+
+class PromptGuardSettings(SignalSettings):
+    """`global.model_catalog.modules.prompt_guard`."""
+
+    ignored_keys: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        (
+            *("model_ref", "model_id", "use_cpu", "variant", "use_modernbert", "use_mmbert_32k"),
+            *("jailbreak_mapping_path", "positive_labels", "on_error"),
+        ),
+        _TRAINED,
+    )
+
+    enabled: Annotated[bool, Field(strict=True)] = True
+    """Whether any rule can match."""
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """Of rules without their own."""
+
+
+class Jailbreak(LearnedSignal[JailbreakRule]):
+    """Attacks on an assistant's instructions."""
+
+    kind: ClassVar[str] = "jailbreak"
+    config_key: ClassVar[str] = "jailbreak"
+    Rule: ClassVar[type[SignalRule]] = JailbreakRule
+    Settings: ClassVar[type[BaseModel] | None] = PromptGuardSettings
+    settings_key: ClassVar[str] = "model_catalog.modules.prompt_guard"
+    family = "jailbreak"
+
+    def __init__(self, rules: Sequence[JailbreakRule], settings: BaseModel | None = None) -> None:
+        super().__init__(rules, settings)
+        self._own = settings if isinstance(settings, PromptGuardSettings) else PromptGuardSettings()
+        self._classifies = any(rule.method in ("classifier", "hybrid") for rule in rules)
+        self._compiled = {rule.name: _Patterns(rule) for rule in rules}
+
+    @property
+    def compares(self) -> bool:
+        return self._own.enabled and any(rule.method != "patterns" for rule in self.rules)
+
+    def prototypes(self) -> Sequence[str]:
+        learned = super().prototypes() if self._classifies else ()
+        own = (t for r in self.rules for t in (*r.jailbreak_patterns, *r.benign_patterns))
+        return (*learned, *own)
+
+    def learn(self, vectors: Vectors, identity: str) -> None:
+        if self._classifies:
+            super().learn(vectors, identity)
+        for compiled in self._compiled.values():
+            compiled.learn(vectors)
+
+    def wanted(self, facts: RequestFacts) -> Sequence[str]:
+        if not self.compares:
+            return ()
+        return self._pieces(facts, history=any(rule.include_history for rule in self.rules))
+
+    def judge(self, facts: RequestFacts, vectors: Vectors) -> Mapping[str, SignalResult]:
+        if not self._own.enabled:
+            return {rule.name: SignalResult(False, value=0.0) for rule in self.rules}
+        learned: dict[str, float] = {}
+        return {rule.name: self._result(rule, facts, vectors, learned) for rule in self.rules}
+
+    def _result(
+        self,
+        rule: JailbreakRule,
+        facts: RequestFacts,
+        vectors: Vectors,
+        learned: dict[str, float],
+    ) -> SignalResult:
+        compiled, scores = self._compiled[rule.name], [0.0]
+        for piece in self._pieces(facts, history=rule.include_history):
+            if rule.method in ("classifier", "hybrid"):
+                if piece not in learned:
+                    learned[piece] = self._probability(piece, vectors)
+                scores.append(learned[piece])
+            scores.append(compiled.score(piece, vectors))
+        score = max(scores)
+        least = self._own.threshold if rule.method in ("classifier", "hybrid") else 0.5
+        least = 0.1 if rule.method == "contrastive" else least
+        if rule.threshold is not None:
+            least = rule.threshold
+        return SignalResult(score >= least, min(1.0, score), value=score)
+
+    def _probability(self, piece: str, vectors: Vectors) -> float:
+        probable = self.probabilities(vectors[piece], terms_of(piece))["jailbreak"]
+        text = piece.encode("utf-8", "replace")
+        kinds = sum(pattern.search(text) is not None for pattern in _phrases())
+        if not kinds:
+            return probable
+        odds = math.log(max(probable, 1e-6) / max(1 - probable, 1e-6)) + _EVIDENCE * kinds
+        return 1 / (1 + math.exp(-odds))
+
+    @staticmethod
+    def _pieces(facts: RequestFacts, *, history: bool) -> Sequence[str]:
+        found = pieces_of(facts.text)
+        if history:
+            before = facts.request.messages[: -1 or None]
+            texts = (text_of(m).strip()[:PIECE] for m in before if m["role"] != "system")
+            room = MOST_PIECES - min(len(found), MOST_PIECES)
+            found = (*found, *list(filter(None, texts))[-max(room, 1) :])
+        return tuple(dict.fromkeys(found))
+
+
+class _Patterns:
+    """A rule's own patterns, compiled."""
+
+    def __init__(self, rule: JailbreakRule) -> None:
+        self._rule = rule
+        written = rule.method in ("patterns", "hybrid")
+        bad, good = rule.jailbreak_patterns, rule.benign_patterns
+        self._bad = compile_pattern(literal(*bad)) if written and bad else None
+        self._good = compile_pattern(literal(*good)) if written and good else None
+        self._banks: tuple[Bank, Bank] | None = None
+
+    def learn(self, vectors: Vectors) -> None:
+        rule = self._rule
+        self._banks = (
+            Bank(rule.jailbreak_patterns, vectors, _NEAREST),
+            Bank(rule.benign_patterns, vectors, _NEAREST),
+        )
+
+    def score(self, piece: str, vectors: Vectors) -> float:
+        score = 0.0
+        if self._bad is not None:
+            text = piece.encode("utf-8", "replace")
+            good = self._good is not None and self._good.search(text) is not None
+            score = 1.0 if not good and self._bad.search(text) is not None else 0.0
+        if self._rule.method in ("contrastive", "hybrid") and self._banks is not None:
+            vector = vectors[piece]
+            bad, good_score = (bank.score(vector) for bank in self._banks)
+            if self._rule.method == "contrastive":
+                return max(0.0, bad - good_score)
+            score = max(score, bad if bad > good_score else 0.0)
+        return score
+
+
+def pieces_of(text: str) -> Sequence[str]:
+    """Gives the overlapping pieces in which a text is read; none of an empty one."""
+    stripped = text.strip()
+    if len(stripped) <= PIECE:
+        return (stripped,) if stripped else ()
+    step = PIECE - OVERLAP
+    begins = list(range(0, len(stripped) - OVERLAP, step))
+    if len(begins) > MOST_PIECES:
+        last = len(stripped) - PIECE
+        begins = [
+            *begins[: MOST_PIECES - _FROM_THE_END],
+            *(last - step * i for i in reversed(range(_FROM_THE_END))),
+        ]
+    return tuple(stripped[begin : begin + PIECE] for begin in begins)
+
+
+@cache
+def _phrases() -> Sequence[Pattern]:
+    return [compile_pattern(pattern) for pattern in KINDS]

@@ -1,0 +1,52 @@
+"""What kinds share that tell labels apart by a classifier trained at load on packaged examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from .base import SignalRule
+from .examples import examples_of
+from .learning import TextClassifier
+from .vectors import Vector, Vectors, VectorSignal
+
+_MOST_KEPT = 16
+_trained: dict[tuple[str, str], TextClassifier] = {}
+"""By family and embedding model: a configuration that is loaded again need not train again."""
+
+RuleT = TypeVar("RuleT", bound=SignalRule)
+
+
+def trained(family: str, vectors: Vectors, identity: str) -> TextClassifier:
+    """Gives the classifier of a family; trains it when there is none for this embedding model."""
+    key = (family, identity)
+    if key not in _trained:
+        if len(_trained) >= _MOST_KEPT:
+            _trained.clear()
+        _trained[key] = TextClassifier(examples_of(family), vectors)
+    return _trained[key]
+
+
+class LearnedSignal(VectorSignal[RuleT]):
+    """A kind whose classifier learns from `examples/<family>.jsonl`."""
+
+    family: str
+    """Of the examples."""
+    classifier: TextClassifier | None = None
+    """None before `learn`."""
+
+    def prototypes(self) -> Sequence[str]:
+        return [example.text for example in examples_of(self.family)]
+
+    def learn(self, vectors: Vectors, identity: str) -> None:
+        self.classifier = trained(self.family, vectors, identity)
+
+    def probabilities(self, vector: Vector, terms: Sequence[str]) -> Mapping[str, float]:
+        """Gives the probability of each label of the family.
+
+        Raises:
+            RuntimeError: `learn` was not called.
+        """
+        if self.classifier is None:
+            raise RuntimeError("nothing was learned yet")
+        return self.classifier.probabilities(vector, terms)

@@ -1,0 +1,84 @@
+"""Signals that compare meanings: what they are given, and what they give.
+
+A text's *vector* is a row of float32 with length 1; the dot product of two is their similarity, on
+the scale of thresholds whatever the model (see `upstream.embedding.base`). One call per request
+embeds the texts that all kinds together ask for; what a kind compares them with, its *prototypes*,
+is embedded once, before the first request.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import RequestFacts, Signal, SignalResult, SignalRule
+
+Vector: TypeAlias = NDArray[np.float32]
+"""Shape (dimensions,), length 1; all zeros for a text without any token."""
+Matrix: TypeAlias = NDArray[np.float32]
+"""Shape (texts, dimensions); each row a `Vector`."""
+Vectors: TypeAlias = Mapping[str, Vector]
+"""Vector by text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """What embeds texts: a capability, not a client."""
+
+    identity: str
+    """Changes when the vectors do."""
+    limit_s: float
+    """How long a request may wait for its vectors."""
+    request: Callable[[Sequence[str]], Awaitable[Matrix]]
+    """Gives one row for each text of a request, in order; raises what it likes."""
+    prototypes: Callable[[Sequence[str]], Awaitable[Vectors]]
+    """Gives the vectors of texts that stay the same; slow the first time."""
+
+
+RuleT = TypeVar("RuleT", bound=SignalRule)
+
+
+class VectorSignal(Signal[RuleT]):
+    """A kind that compares vectors. Pure: `judge` does no IO and waits for nothing."""
+
+    @property
+    def compares(self) -> bool:
+        """Whether any rule needs vectors."""
+        return True
+
+    @abstractmethod
+    def prototypes(self) -> Sequence[str]:
+        """Gives the texts whose vectors `learn` needs; duplicates are embedded once."""
+
+    @abstractmethod
+    def learn(self, vectors: Vectors, identity: str) -> None:
+        """Takes the prototypes' vectors, once, before the first `judge`.
+
+        Args:
+            vectors: of every text that `prototypes` gave.
+            identity: of the model that they come from.
+        """
+
+    def wanted(self, facts: RequestFacts) -> Sequence[str]:
+        """Gives the request's texts whose vectors `judge` needs; none: it can do without."""
+        return (facts.sample,) if facts.sample else ()
+
+    @abstractmethod
+    def judge(self, facts: RequestFacts, vectors: Vectors) -> Mapping[str, SignalResult]:
+        """Gives one result for every name that its rules emit.
+
+        Args:
+            facts: what the request says.
+            vectors: of every text that `wanted` gave.
+        """
+
+
+def stack(texts: Sequence[str], vectors: Vectors) -> Matrix:
+    """Gives the vectors of some texts as the rows of one matrix."""
+    rows: Any = [vectors[text] for text in texts]
+    return np.stack(rows) if rows else np.zeros((0, 0), np.float32)

@@ -22,6 +22,7 @@ from ruamel.yaml import YAML
 
 from consilience.chat.request import ChatRequest
 from consilience.config import Config, load_config
+from consilience.decisions.scores import ScoreTrace
 from consilience.decisions.trace import RuleTrace, matched_rules, obstacles
 from consilience.errors import ConfigError
 from consilience.router import Consideration, DecisionTrace, Router
@@ -161,7 +162,8 @@ def judged(probe: Probe, considered: Consideration) -> Miss | None:
     if chosen:
         rules = ", ".join(matched_rules(chosen.trace)) or "no condition"
         why.append(f"{got}: rests on {rules}")
-    return Miss(probe, got, why, frozenset(_families(expected.trace)) & UNAVAILABLE.keys())
+    families = frozenset((*_families(expected.trace), *_failed_inputs(considered)))
+    return Miss(probe, got, why, families & UNAVAILABLE.keys())
 
 
 def _reasons(considered: Consideration, expected: DecisionTrace) -> Iterator[str]:
@@ -182,6 +184,12 @@ def _families(trace: RuleTrace) -> Iterator[str]:
         yield trace.type
     for child in trace.children:
         yield from _families(child)
+
+
+def _failed_inputs(considered: Consideration) -> Iterator[str]:
+    for trace in considered.projections:
+        if isinstance(trace, ScoreTrace):
+            yield from (each.input.key.kind for each in trace.inputs if each.error)
 
 
 def report_of(scored: Score) -> Iterator[str]:

@@ -22,9 +22,11 @@ from ruamel.yaml import YAML
 
 from consilience.chat.request import ChatRequest
 from consilience.config import Config, load_config
+from consilience.decisions.scores import ScoreTrace
 from consilience.decisions.trace import RuleTrace, matched_rules, obstacles
 from consilience.errors import ConfigError
-from consilience.router import Consideration, DecisionTrace, Router
+from consilience.router import Consideration, DecisionTrace
+from consilience.signal_models import prepared_router
 from consilience.signals import UNAVAILABLE
 
 PROBES, CONFIG = "probes.yaml", "config.yaml"
@@ -134,17 +136,17 @@ def _edit(message: dict[str, Any], change: Callable[[str], str], *, at: int | No
 
 async def score(recipe: str, config: Config, probes: Sequence[Probe]) -> Score:
     """Routes every probe by the configuration's first auto alias."""
-    router = Router(config)
     alias = config.global_.router.auto_names[0]
     misses = []
-    for probe in probes:
-        considered = await router.consider(
-            ChatRequest.from_body({**probe.body, "model": alias}), {}
-        )
-        if considered is None:
-            raise ValueError(f"{alias!r} is a model, not an alias")
-        miss = judged(probe, considered)
-        misses += [miss] if miss else []
+    async with prepared_router(config) as router:
+        for probe in probes:
+            considered = await router.consider(
+                ChatRequest.from_body({**probe.body, "model": alias}), {}
+            )
+            if considered is None:
+                raise ValueError(f"{alias!r} is a model, not an alias")
+            miss = judged(probe, considered)
+            misses += [miss] if miss else []
     return Score(recipe, len(probes), misses)
 
 
@@ -161,7 +163,8 @@ def judged(probe: Probe, considered: Consideration) -> Miss | None:
     if chosen:
         rules = ", ".join(matched_rules(chosen.trace)) or "no condition"
         why.append(f"{got}: rests on {rules}")
-    return Miss(probe, got, why, frozenset(_families(expected.trace)) & UNAVAILABLE.keys())
+    families = frozenset((*_families(expected.trace), *_failed_inputs(considered)))
+    return Miss(probe, got, why, families & UNAVAILABLE.keys())
 
 
 def _reasons(considered: Consideration, expected: DecisionTrace) -> Iterator[str]:
@@ -182,6 +185,12 @@ def _families(trace: RuleTrace) -> Iterator[str]:
         yield trace.type
     for child in trace.children:
         yield from _families(child)
+
+
+def _failed_inputs(considered: Consideration) -> Iterator[str]:
+    for trace in considered.projections:
+        if isinstance(trace, ScoreTrace):
+            yield from (each.input.key.kind for each in trace.inputs if each.error)
 
 
 def report_of(scored: Score) -> Iterator[str]:

@@ -12,7 +12,7 @@ from consilience.config import parse_config
 from consilience.errors import InvalidRequestError, UnknownModelError
 from consilience.explain import ANSWER_TOKENS, Explanation, explain
 from consilience.router import Router
-from support.routing_parts import failing_signal, routing_yaml
+from support.routing_parts import PROJECTED, failing_signal, routing_yaml
 
 pytestmark = pytest.mark.anyio
 
@@ -243,3 +243,39 @@ async def test_warnings_of_the_route_are_told() -> None:
     told = await body("compare, internal only", plugins=[{"id": "fusion"}])
 
     assert told["warnings"] == ["plugin fusion is not acted on: the route is not a Fusion route"]
+
+
+async def test_projection_is_told_with_what_each_input_added() -> None:
+    told = await body(config=PROJECTED)
+
+    assert told["routing_decision"] == "deep"
+    assert told["decision_result"]["matched_rules"] == ["projection:hard"]
+    assert told["decision_result"]["matched_signals"]["projections"] == ["hard"]
+    assert told["decision_result"]["unmatched_signals"]["projections"] == ["easy"]
+    size, effort, band = told["projections"]
+    assert (size["type"], size["name"], size["value"]) == ("score", "size", 10.0)
+    assert (effort["name"], effort["value"]) == ("effort", 0.51)
+    assert [each["contribution"] for each in effort["inputs"]] == [0.5, 0.0, 0.01, 0.0]
+    assert "no user id" in effort["inputs"][3]["error"]
+    assert [(o["name"], o["matched"]) for o in band["outputs"]] == [("easy", False), ("hard", True)]
+
+
+async def test_output_is_a_result_like_a_signals() -> None:
+    told = await body(config=PROJECTED)
+
+    hard = next(signal for signal in told["signals"] if signal["name"] == "hard")
+    assert (hard["type"], hard["matched"], hard["value"]) == ("projection", True, 0.51)
+    assert hard["detail"] == {"score": "effort", "failed_inputs": ["authz:staff"]}
+    assert told["signal_confidences"]["projection:hard"] == pytest.approx(0.7892, abs=1e-4)
+    assert "projection" in told["metrics"]
+
+
+async def test_only_what_projections_in_use_need_is_evaluated() -> None:
+    names = {signal["name"] for signal in (await body(config=PROJECTED))["signals"]}
+
+    assert names == {"weigh", "chat", "long", "staff", "easy", "hard"}
+
+
+async def test_nothing_is_told_of_projections_when_a_model_is_named() -> None:
+    assert (await body(model="cheap", config=PROJECTED))["projections"] == []
+    assert (await body())["projections"] == []

@@ -41,6 +41,7 @@ _PLURAL = {
     "embedding": "embeddings",
     "domain": "domains",
     "preference": "preferences",
+    "projection": "projections",
 }
 """Kinds whose results the reference groups under another name than the kind's."""
 
@@ -138,7 +139,7 @@ class Explanation:
             "selection_status": self.status,
             "selection_reason": self.reason,
             **(_signals_body(considered) if considered else _NO_SIGNALS),
-            "projections": [],
+            "projections": [p.as_body() for p in considered.projections] if considered else [],
             "calls": [estimated.as_body() for estimated in self.calls],
             "estimate": self._estimate(),
             "warnings": list(route.warnings) if route else [],

@@ -8,7 +8,7 @@ import pytest
 
 from consilience.cli.explain import drawn
 from support.command import invoke, run, written
-from support.routing_parts import failing_signal, routing_yaml
+from support.routing_parts import PROJECTED, failing_signal, routing_yaml
 
 DEEP = """\
 decisions of default, by priority
@@ -31,6 +31,22 @@ calls that would be made
   synthesis  strong    3,030 in, 500 out  $0.040300
 estimate   5 calls, 5,590 tokens in, 2,500 out, $0.087720 (answers taken as 500 tokens or their limit)
 """
+
+
+PROJECTIONS = """\
+projections
+  score size = 10
+     +10.000 = 1 x 10  context long (raw)
+  score effort = 0.51
+      +0.500 = 0.5 x 1  keyword weigh
+      +0.000 = -0.25 x 0  keyword chat (confidence)
+      +0.010 = 0.001 x 10  score size (score)
+      +0.000 = 2 x 0  authz staff  failed, so a miss: no user id
+  mapping band of effort
+    [ ] easy
+    [x] hard  confidence 0.79
+
+decisions of default"""
 
 
 @pytest.fixture
@@ -182,3 +198,10 @@ def test_page_shows_what_is_printed(
     result = invoke("explain", prompt, "--config", written(tmp_path, text))
 
     assert without_times(result.out) == without_times(output)
+
+
+def test_projections_are_drawn_with_what_each_input_added(tmp_path: Path) -> None:
+    told = invoke("explain", "compare tea and coffee", "--config", written(tmp_path, PROJECTED)).out
+
+    lines = (line.partition(": the request has")[0].rstrip() for line in told.splitlines())
+    assert PROJECTIONS in "\n".join(lines)

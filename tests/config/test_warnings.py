@@ -40,7 +40,6 @@ def test_plain_configuration_has_no_warning() -> None:
             {"integrations": {"looper": {"retry_count": 2}}},
             "global.integrations.looper.retry_count",
         ),
-        ("routing", {"projections": {"scores": []}}, "routing.projections"),
         ("routing", {"signals": {"embeddings": []}}, "routing.signals.embeddings"),
         ("routing", decision(emits=[]), "routing.decisions[0].emits"),
     ],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from consilience.decisions.evaluation import evaluate
 from consilience.decisions.selection import Candidate, Strategy, select, why_lost
-from consilience.decisions.trace import RuleTrace, evaluate, matched_rules, obstacles
+from consilience.decisions.trace import RuleTrace, matched_rules, obstacles
 from consilience.rules.grammar import parse_rules
 from consilience.signals.base import SignalKey, SignalResult
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consilience.chat.codec import encode
-from consilience.decisions.trace import RuleTrace, evaluate, why_not
+from consilience.decisions.evaluation import evaluate
+from consilience.decisions.trace import RuleTrace, why_not
 from consilience.rules.grammar import Combination, Condition, parse_rules
 from consilience.rules.predicate import Predicate
 from consilience.signals.base import SignalKey, SignalResult

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from consilience.rules.grammar import (
     MAX_DEPTH,
     Combination,
+    Composer,
     Condition,
     RuleNode,
     conditions_of,
@@ -84,6 +85,33 @@ def test_every_mistake_is_reported_at_its_place_when_there_are_several() -> None
         key=str,
     )
     assert "'AND', 'OR' or 'NOT'" in found[(*at, 1, "operator")]
+
+
+class Composed(BaseModel):
+    composer: Composer | None = None
+
+
+def test_first_operator_of_a_composer_is_and_when_it_is_missing() -> None:
+    tree = Composed.model_validate({"composer": {"conditions": [LEAF, LEAF]}}).composer
+
+    assert isinstance(tree, Combination)
+    assert tree.operator == "AND"
+
+
+@pytest.mark.parametrize(
+    ("composer", "place"),
+    [
+        ({"operator": "XOR", "conditions": []}, ("composer", "operator")),
+        ({"conditions": [{"conditions": []}]}, ("composer", "conditions", 0, "operator")),
+        ({"conditions": [{"type": "keyword"}]}, ("composer", "conditions", 0, "name")),
+        ("keyword:a", ("composer",)),
+    ],
+)
+def test_composer_is_refused_like_any_tree(composer: Any, place: tuple[int | str, ...]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Composed.model_validate({"composer": composer})
+
+    assert [error["loc"] for error in caught.value.errors()] == [place]
 
 
 @pytest.mark.parametrize("count", [0, 2])

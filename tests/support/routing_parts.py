@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from consilience.decisions.trace import evaluate
+from consilience.config.routing import Decision
+from consilience.decisions.evaluation import compile_rules
 from consilience.errors import NoMatchingDecisionError
 from consilience.explain import Explanation
-from consilience.router import Consideration, DecisionTrace
+from consilience.router import Consideration
+from consilience.router.table import Competitor
 from consilience.rules.grammar import Condition
 from consilience.signals.base import SignalKey, SignalResult
 
@@ -64,10 +66,56 @@ def routing_yaml(*, panel: str = "cheap, cheap, strong", listener: str = "", mor
     return ROUTING.format(panel=panel, listener=listener, more=more)
 
 
+PROJECTED = """\
+version: v0.3
+providers:
+  defaults: {default_model: cheap}
+  models:
+    - {name: cheap, backend_refs: [{endpoint: "127.0.0.1:9"}]}
+    - {name: strong, backend_refs: [{endpoint: "127.0.0.1:9"}]}
+routing:
+  signals:
+    keywords:
+      - {name: weigh, keywords: [compare]}
+      - {name: chat, keywords: [hello]}
+      - {name: idle, keywords: [never]}
+    context:
+      - {name: long, min_tokens: 8K}
+    role_bindings:
+      - {name: staff, role: staff, subjects: [{kind: Group, name: staff}]}
+  projections:
+    scores:
+      - name: effort
+        method: weighted_sum
+        inputs:
+          - {type: keyword, name: weigh, weight: 0.5}
+          - {type: keyword, name: chat, weight: -0.25, value_source: confidence}
+          - {type: score, name: size, weight: 0.001}
+          - {type: authz, name: staff, weight: 2}
+      - name: size
+        method: weighted_sum
+        inputs: [{type: context, name: long, weight: 1, value_source: raw}]
+      - {name: idle, method: weighted_sum, inputs: [{type: keyword, name: idle, weight: 1}]}
+    mappings:
+      - name: band
+        source: effort
+        method: threshold_bands
+        outputs: [{name: easy, lt: 0.4}, {name: hard, gte: 0.4}]
+      - {name: idle_band, source: idle, method: multi_emit, outputs: [{name: idle_output}]}
+  decisions:
+    - name: deep
+      rules: {type: projection, name: hard}
+      modelRefs: [{model: strong}]
+"""
+"""A file whose one decision rests on a projection, one of whose inputs fails."""
+
+
 def failing_signal() -> Explanation:
     """What is said of a request whose only decision asks for a signal that broke."""
     signals = {SignalKey("keyword", "a"): SignalResult(False, error="broken")}
-    trace = evaluate(Condition(type="keyword", name="a"), signals)
-    decision = DecisionTrace("only", trace.matched, trace.confidence, trace)
-    considered = Consideration("default", [decision], signals, None)
+    decision = Decision(name="only", rules=Condition(type="keyword", name="a"))
+    rules = compile_rules(decision.rules)
+    considered = Consideration(
+        "default", [Competitor(decision, rules)], [rules.verdict(signals)], signals, None
+    )
     return Explanation(asking(), considered, None, NoMatchingDecisionError("nothing matched"), ())

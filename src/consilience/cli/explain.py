@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import anyio
 from ..chat.codec import encode
 from ..chat.request import ChatRequest, decode_body
 from ..config.root import Config
+from ..decisions.mappings import MappingTrace
+from ..decisions.partitions import PartitionTrace
+from ..decisions.scores import Contribution, name_of
 from ..decisions.trace import RuleTrace
 from ..errors import ConsilienceError, InvalidRequestError
 from ..explain import ANSWER_TOKENS, Explanation
@@ -87,6 +91,7 @@ def drawn(explanation: Explanation) -> str:
     lines = [*_head(explanation)]
     if explanation.considered is not None:
         lines += ["", *_signals(explanation.considered)]
+        lines += _projections(explanation.considered)
         lines += ["", *_decisions(explanation.considered)]
     if explanation.calls:
         lines += ["", *_calls(explanation)]
@@ -131,6 +136,40 @@ def _figures(result: SignalResult) -> str:
     confidence = f"  confidence {result.confidence:.2f}" if result.matched else ""
     value = f"  value {result.value:g}" if result.value is not None else ""
     return confidence + value
+
+
+def _projections(considered: Consideration) -> Iterator[str]:
+    """Partitions, scores with what each input added, mappings; nothing when there are none."""
+    traces = considered.projections
+    if traces:
+        yield from ("", "projections")
+    for trace in traces:
+        if isinstance(trace, PartitionTrace):
+            yield f"  partition {trace.name}, {trace.semantics}: {trace.winner or 'no member matches'}"
+            yield from _rows(trace.members)
+        elif isinstance(trace, MappingTrace):
+            yield f"  mapping {trace.name} of {trace.source}"
+            yield from _rows(trace.outputs)
+        else:
+            value = trace.result.value
+            yield f"  score {trace.name}" + (
+                f"  {trace.result.error}" if value is None else f" = {value:g}"
+            )
+            yield from map(_contribution, trace.inputs)
+
+
+def _rows(results: Sequence[tuple[str, SignalResult]]) -> Iterator[str]:
+    width = max(len(name) for name, _ in results)
+    for name, result in results:
+        mark = "?" if result.error else "x" if result.matched else " "
+        yield f"    [{mark}] {name:{width}}{_figures(replace(result, value=None))}".rstrip()
+
+
+def _contribution(each: Contribution) -> str:
+    source = "" if each.input.source == "binary" else f" ({each.input.source})"
+    error = f"  failed, so a miss: {each.error}" if each.error else ""
+    label = f"{each.input.type} {name_of(each.input)}{source}"
+    return f"    {each.weighted:+8.3f} = {each.input.weight:g} x {each.value:g}  {label}{error}"
 
 
 def _decisions(considered: Consideration) -> Iterator[str]:

@@ -5,10 +5,11 @@ Everything here is let through by the reference and then fails on a request.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from .decision_checks import check_profile
+from .duplicates import duplicates
 from .paths import Finding, Path
 from .providers import BackendRef, ProviderModel
 from .root import DEFAULT_RECIPE, Config, Listener, is_loopback
@@ -29,23 +30,6 @@ def check(config: Config) -> Iterator[Finding]:
     yield from check_profile(config, config.routing, ("routing",))
     for i, recipe in enumerate(config.recipes):
         yield from check_profile(config, recipe.routing, ("recipes", i, "routing"))
-
-
-def duplicates(
-    names: Iterable[tuple[Path, str]], what: str, *, folded: bool = False
-) -> Iterator[Finding]:
-    """Gives a finding for each name that stands a second time."""
-    first: dict[str, Path] = {}
-    for path, name in names:
-        key = name.casefold() if folded else name
-        if key in first:
-            yield Finding(
-                path,
-                f'{what} "{name}" is declared twice',
-                "give each its own name",
-                looked_in=(path,),
-            )
-        first.setdefault(key, path)
 
 
 def _check_listeners(listeners: Sequence[Listener]) -> Iterator[Finding]:

@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterator, Sequence
 
 from ..loopers.fusion.options import FusionOptions, panel_size
-from ..rules.grammar import Condition, RuleNode
-from ..signals import SIGNALS, UNAVAILABLE
+from ..signals import SIGNALS
 from .algorithm import OPTIONS, REMOVED, UNSUPPORTED, Algorithm
+from .condition_checks import check_rules
 from .known_keys import also_in
-from .paths import Finding, Path, dotted
+from .paths import Finding, Path
+from .projection_checks import check_composers, check_projections
 from .root import Config
-from .routing import KINDS, Decision, ModelRef, RecipeRouting
+from .routing import Decision, ModelRef, RecipeRouting
 from .validation import near
 
 _MODELS: Path = ("providers", "models")
@@ -24,6 +25,8 @@ _MAX_ANNOTATION_BYTES = 4096
 def check_profile(config: Config, profile: RecipeRouting, path: Path) -> Iterator[Finding]:
     """Gives everything that is wrong or doubtful in one profile, which stands at `path`."""
     yield from _check_signals(config, profile, (*path, "signals"))
+    yield from check_composers(profile, path)
+    yield from check_projections(profile, path)
     decisions: Path = (*path, "decisions")
     first: set[str] = set()
     plugins: dict[str, list[Path]] = {}
@@ -42,7 +45,7 @@ def check_profile(config: Config, profile: RecipeRouting, path: Path) -> Iterato
         for j, ref in enumerate(decision.model_refs):
             if ref.reasons and _has_no_family(config, ref):
                 unswitched.setdefault(ref.model, []).append((*here, "modelRefs", j))
-        yield from _check_rules(profile, decision.rules, (*here, "rules"), path)
+        yield from check_rules(profile, decision.rules, (*here, "rules"), path)
         yield from _check_model_refs(config, decision, here)
         yield from _check_annotations(decision, here)
         if decision.algorithm is not None:
@@ -87,51 +90,6 @@ def _check_signals(config: Config, profile: RecipeRouting, path: Path) -> Iterat
                 signal((rule,), settings.get(signal.kind))
             except ValueError as error:
                 yield Finding((*here, i), str(error))
-
-
-def _check_rules(
-    profile: RecipeRouting, node: RuleNode | None, path: Path, profile_path: Path
-) -> Iterator[Finding]:
-    if node is None:
-        return
-    if isinstance(node, Condition):
-        yield from _check_condition(profile, node, path, profile_path)
-        return
-    for i, child in enumerate(node.conditions):
-        yield from _check_rules(profile, child, (*path, "conditions", i), profile_path)
-
-
-def _check_condition(
-    profile: RecipeRouting, leaf: Condition, path: Path, profile_path: Path
-) -> Iterator[Finding]:
-    kind, name = leaf.type, leaf.name
-    if kind in UNAVAILABLE:
-        return
-    if kind not in KINDS:
-        kinds = sorted({*KINDS, *UNAVAILABLE})
-        by_list = {key: k for k, key in (*KINDS.items(), *UNAVAILABLE.items())}
-        meant = near(by_list.get(kind, kind), kinds, write='"{}"')
-        yield Finding(
-            (*path, "type"), f'there is no signal kind "{kind}"; known: {", ".join(kinds)}', meant
-        )
-        return
-    declared = profile.signals.names[kind]
-    home: Path = (*profile_path, "signals", KINDS[kind])
-    if name in declared:
-        return
-    elsewhere = [k for k in KINDS if k != kind and name in profile.signals.names[k]]
-    suggestion = (
-        f"it is declared as a {elsewhere[0]} signal: write `type: {elsewhere[0]}`"
-        if elsewhere
-        else near(name, sorted(declared), write='"{}"')
-    )
-    yield Finding(
-        (*path, "name"),
-        f'the {kind} signal "{name}" is not declared in {dotted(home)}',
-        suggestion,
-        absent=name,
-        looked_in=(home,),
-    )
 
 
 def _check_model_refs(config: Config, decision: Decision, path: Path) -> Iterator[Finding]:

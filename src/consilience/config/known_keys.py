@@ -60,7 +60,6 @@ _GLOBAL: Mapping[str, str] = {
 }
 
 _PROFILE: Mapping[str, str] = {
-    "projections": "conditions on projections never match",
     "decisions[].adaptations": "routing does not adapt to past requests",
     "decisions[].candidateIterations": "the decision's models are those of `modelRefs`",
     "decisions[].emits": "no session state is kept",
@@ -79,9 +78,7 @@ def _ignored() -> dict[tuple[str, ...], str]:
     for profile in ("routing", f"recipes{_ITEM}.routing"):
         patterns |= {f"{profile}.{key}": lost for key, lost in _PROFILE.items()}
         for kind, key in UNAVAILABLE.items():
-            if kind != "projection":
-                lost = f"conditions on {kind} never match"
-                patterns[f"{profile}.signals.{key}"] = lost
+            patterns[f"{profile}.signals.{key}"] = f"conditions on {kind} never match"
         for signal in SIGNALS:
             for key, lost in signal.Rule.ignored_keys.items():
                 patterns[f"{profile}.signals.{signal.config_key}{_ITEM}.{key}"] = lost

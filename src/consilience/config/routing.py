@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
+from ..decisions.projections import KIND as PROJECTION
+from ..decisions.projections import Projections
 from ..rules.grammar import Combination, Condition, RuleNode
 from ..signals import SIGNALS
 from ..signals.base import SignalRule
@@ -154,12 +156,18 @@ else:
 
 
 class RecipeRouting(Section):
-    """A routing profile: its own signals and decisions."""
+    """A routing profile: its own signals, projections and decisions."""
 
     strategy: Literal["priority", "confidence"] = "priority"
     """What counts first among decisions that match."""
     signals: Signals = Signals()
+    projections: Projections = Projections()
     decisions: tuple[Decision, ...] = ()
+
+    @cached_property
+    def names(self) -> Mapping[str, frozenset[str]]:
+        """Names that conditions may use, by kind: of signals, and of projections."""
+        return {**self.signals.names, PROJECTION: frozenset(self.projections.outputs)}
 
 
 class Routing(RecipeRouting):

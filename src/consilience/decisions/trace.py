@@ -1,10 +1,4 @@
-"""Evaluation of a rule tree, always whole: the trace has a node for every node of the tree.
-
-Three-valued (Kleene's strong logic): a condition whose signal failed is neither matched nor
-unmatched but unknown, and stays so through NOT. An AND with a child that does not match does not
-match, an OR with one that matches does, whatever is unknown beside it. Unknown at the root is no
-match. Confidence: vllm-sr-routing.md 3.2.
-"""
+"""An evaluated rule tree, always whole, and what can be said of it in words."""
 
 from __future__ import annotations
 
@@ -13,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..rules.grammar import Combination, Condition, Operator
-from ..signals.base import SignalKey, SignalResult
+from ..rules.grammar import Operator
 
 TraceKind = Literal["condition", "combination", "fallback"]
 """`fallback`: there were no rules, which always matches."""
@@ -63,26 +56,6 @@ class RuleTrace:
         return body
 
 
-def evaluate(
-    node: Condition | Combination | None, results: Mapping[SignalKey, SignalResult]
-) -> RuleTrace:
-    """Evaluates a tree; None, a decision without rules, matches with confidence 0."""
-    if node is None:
-        return RuleTrace("fallback", True)
-    if isinstance(node, Condition):
-        return _condition(node, results.get(SignalKey(node.type, node.result)))
-    children = tuple(evaluate(child, results) for child in node.conditions)
-    matched, confidence = _COMBINE[node.operator](children)
-    return RuleTrace(
-        "combination",
-        matched is True,
-        unknown=matched is None,
-        confidence=confidence if matched else 0.0,
-        operator=node.operator,
-        children=children,
-    )
-
-
 def why_not(trace: RuleTrace) -> str:
     """Says in one sentence which conditions kept a tree from matching; empty when it matched."""
     return " and ".join(dict.fromkeys(map(_in_words, obstacles(trace))))
@@ -116,68 +89,6 @@ def _grounds(trace: RuleTrace) -> Iterator[str]:
         matched = [max(matched, key=lambda child: child.confidence)]
     for child in matched:
         yield from _grounds(child)
-
-
-def _condition(node: Condition, result: SignalResult | None) -> RuleTrace:
-    if result is None:
-        result = SignalResult(False, error="the signal was not evaluated")
-    matched: bool | None
-    if result.error is not None:
-        matched, confidence = (True if node.on_error == "match" else None), 1.0
-    elif node.predicate is not None:
-        value = _figure(result)
-        matched, confidence = value is not None and node.predicate.holds(value), 1.0
-    else:
-        matched, confidence = result.matched, _sane(result.confidence)
-    return RuleTrace(
-        "condition",
-        matched is True,
-        unknown=matched is None,
-        confidence=confidence if matched else 0.0,
-        type=node.type,
-        name=node.name,
-        value=result.value,
-        error=result.error,
-    )
-
-
-def _figure(result: SignalResult) -> float | None:
-    """What a predicate is asked about: the raw value, else the confidence of a match."""
-    if result.value is not None:
-        return result.value
-    return result.confidence if result.matched else None
-
-
-def _sane(confidence: float) -> float:
-    """Confidence as an orderable number: NaN would make the choice depend on chance."""
-    return min(1.0, max(0.0, confidence)) if math.isfinite(confidence) else 0.0
-
-
-_Verdict = tuple[bool | None, float]
-
-
-def _all(children: Sequence[RuleTrace]) -> _Verdict:
-    if any(not child.matched and not child.unknown for child in children):
-        return False, 0.0
-    if any(child.unknown for child in children):
-        return None, 0.0
-    total = math.fsum(child.confidence for child in children)
-    return True, min(1.0, total / len(children)) if children else 0.0
-
-
-def _any(children: Sequence[RuleTrace]) -> _Verdict:
-    confidences = [child.confidence for child in children if child.matched]
-    if confidences:
-        return True, max(confidences)
-    return (None if any(child.unknown for child in children) else False), 0.0
-
-
-def _none(children: Sequence[RuleTrace]) -> _Verdict:
-    child = children[0]
-    return (None if child.unknown else not child.matched), 1.0
-
-
-_COMBINE = {"AND": _all, "OR": _any, "NOT": _none}
 
 
 def _obstacles(trace: RuleTrace, *, wanted: bool) -> Iterator[RuleTrace]:

@@ -231,7 +231,9 @@ def _eval_schemas() -> dict[str, Any]:
                     error=maybe_text,
                 ),
                 "metrics": _ANY_OBJECT,
-                "projections": {"type": "array", "items": _ANY_OBJECT},
+                "projections": _objects(
+                    type={"enum": ["partition", "score", "mapping"]}, name=text
+                ),
                 "calls": _objects(
                     stage=text, model=text, count=number, **tokens, cost_usd=maybe_number
                 ),

@@ -52,7 +52,14 @@ class Binder:
         bound = [BoundDecision(decision, self._looper(decision)) for decision in routing.decisions]
         rules = {kind: routing.signals.rules_of(kind) for kind in KINDS}
         settings = self._config.global_.signal_settings
-        return DecisionTable(name, bound, rules, routing.strategy, settings=settings)
+        return DecisionTable(
+            name,
+            bound,
+            rules,
+            routing.strategy,
+            settings=settings,
+            projections=routing.projections,
+        )
 
     def _looper(self, decision: Decision) -> Looper[Any] | None:
         algorithm = decision.algorithm

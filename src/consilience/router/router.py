@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..chat.request import ChatRequest
@@ -185,22 +185,14 @@ class _Found:
         warnings = [*self.looper.warnings]
         if ignored is not None:
             warnings.append(f"plugin {ignored} is not acted on: the route is not a Fusion route")
-        route = Route(
+        return Route(
             self.looper,
             request.model,
             decision=self.decision,
             algorithm=self.looper.kind,
+            considered=self.considered,
             why=self.why,
             warnings=tuple(warnings),
-        )
-        if self.considered is None:
-            return route
-        return replace(
-            route,
-            confidence=self.considered.confidence,
-            recipe=self.considered.recipe,
-            decisions=self.considered.decisions,
-            signals=self.considered.signals,
         )
 
 

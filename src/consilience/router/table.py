@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel
 
 from ..config.routing import Decision
+from ..decisions.evaluation import Results, Rules, Verdict, compile_rules
+from ..decisions.needs import Needs
+from ..decisions.projections import KIND as PROJECTION
+from ..decisions.projections import Projections
 from ..decisions.selection import Candidate, Strategy, select, why_lost
-from ..decisions.trace import RuleTrace, evaluate, why_not
+from ..decisions.stages import ProjectionTrace, Stages
+from ..decisions.trace import RuleTrace, why_not
 from ..loopers.base import Looper
 from ..rules.grammar import conditions_of
 from ..signals.base import RequestFacts, SignalKey, SignalResult, SignalRule
@@ -26,10 +33,15 @@ class DecisionTrace:
     matched: bool
     confidence: float
     """0 to 1; 0 when not matched."""
-    trace: RuleTrace
-    """Its evaluated rules, whole."""
+    rules: Rules
+    signals: Results
     priority: int = 0
     tier: int = 0
+
+    @property
+    def trace(self) -> RuleTrace:
+        """Its evaluated rules, whole; made when asked for."""
+        return self.rules.trace(self.signals)
 
     @property
     def candidate(self) -> Candidate:
@@ -47,20 +59,34 @@ class Route:
     """The model that the request named."""
     decision: str | None = None
     """None when no decision was needed, or none matched."""
-    confidence: float = 0.0
-    """Of the decision's rules."""
-    recipe: str | None = None
-    """The recipe whose decisions competed; None when the request named a model."""
     algorithm: str = "static"
     """The looper's kind."""
-    decisions: Sequence[DecisionTrace] = ()
-    """Every decision that was considered, in the order of the configuration."""
-    signals: Mapping[SignalKey, SignalResult] | None = None
-    """What the signals in use said; None when none was asked."""
+    considered: Consideration | None = None
+    """What signals and rules said; None when the request named a model."""
     why: str = ""
     """One short sentence for people."""
     warnings: Sequence[str] = ()
     """What of the request was accepted but has no effect on this route."""
+
+    @property
+    def confidence(self) -> float:
+        """Of the decision's rules."""
+        return self.considered.confidence if self.considered else 0.0
+
+    @property
+    def recipe(self) -> str | None:
+        """The recipe whose decisions competed; None when the request named a model."""
+        return self.considered.recipe if self.considered else None
+
+    @property
+    def decisions(self) -> Sequence[DecisionTrace]:
+        """Every decision that was considered, in the order of the configuration."""
+        return self.considered.decisions if self.considered else ()
+
+    @property
+    def signals(self) -> Mapping[SignalKey, SignalResult] | None:
+        """What the signals in use said, and projections; None when none was asked."""
+        return self.considered.signals if self.considered else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +99,24 @@ class BoundDecision:
 
 
 @dataclass(frozen=True, slots=True)
+class Competitor:
+    """A decision and its rules, compiled."""
+
+    decision: Decision
+    rules: Rules
+
+
+@dataclass(frozen=True)
 class Consideration:
     """What signals and rules say of a request, before anything follows from it."""
 
     recipe: str
-    decisions: Sequence[DecisionTrace]
-    """Every decision that competed, in the order of the configuration."""
-    signals: Mapping[SignalKey, SignalResult]
+    competitors: Sequence[Competitor]
+    """The decisions that competed, in the order of the configuration."""
+    verdicts: Sequence[Verdict]
+    """What the rules of each came to."""
+    signals: Results
+    """Of the signals in use, and outputs of projections."""
     winner: BoundDecision | None
     confidence: float = 0.0
     """Of the winner."""
@@ -87,6 +124,31 @@ class Consideration:
     """How the winner was chosen among those that matched."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """How long each signal kind took."""
+    stages: Stages | None = None
+    """What made outputs of projections out of signals."""
+
+    @cached_property
+    def decisions(self) -> Sequence[DecisionTrace]:
+        """How every decision that competed fared, in the order of the configuration."""
+        return tuple(
+            DecisionTrace(
+                competitor.decision.name,
+                matched is True,
+                confidence,
+                competitor.rules,
+                self.signals,
+                priority=competitor.decision.priority,
+                tier=competitor.decision.tier,
+            )
+            for competitor, (matched, confidence) in zip(
+                self.competitors, self.verdicts, strict=True
+            )
+        )
+
+    @property
+    def projections(self) -> Sequence[ProjectionTrace]:
+        """What every partition, score and mapping in use came to."""
+        return self.stages.trace(self.signals) if self.stages is not None else ()
 
     def why_not(self, decision: DecisionTrace) -> str:
         """Says why a decision that competed was not chosen; empty for the one that was."""
@@ -116,24 +178,36 @@ class DecisionTable:
         strategy: Strategy,
         *,
         settings: Mapping[str, BaseModel] | None = None,
+        projections: Projections | None = None,
     ) -> None:
         self.recipe = recipe
         self.decisions = tuple(decisions)
         self._rules = rules
         self._settings = settings
+        self._projections = projections or Projections()
         self._strategy = strategy
-        in_use = {
+        self._competitors = tuple(
+            Competitor(bound.decision, compile_rules(bound.decision.rules))
+            for bound in self.decisions
+        )
+        asked = (
             SignalKey(condition.type, condition.result)
             for bound in self.decisions
             for condition in conditions_of(bound.decision.rules)
-        }
-        self._signals = SignalSet.build(rules, in_use, settings=settings)
+        )
+        needs = Needs(self._projections, rules, asked)
+        self._signals = SignalSet.build(rules, needs.signals, settings=settings)
+        self._stages = Stages(needs, self._signals.signals)
 
     def only(self, keep: Callable[[BoundDecision], bool]) -> DecisionTable:
         """Gives the table of just these decisions, which asks only for their signals."""
-        kept = [bound for bound in self.decisions if keep(bound)]
         return DecisionTable(
-            self.recipe, kept, self._rules, self._strategy, settings=self._settings
+            self.recipe,
+            [bound for bound in self.decisions if keep(bound)],
+            self._rules,
+            self._strategy,
+            settings=self._settings,
+            projections=self._projections,
         )
 
     @property
@@ -151,33 +225,35 @@ class DecisionTable:
         await self._signals.prepare(models)
 
     async def consider(self, facts: RequestFacts) -> Consideration:
-        """Evaluates signals and every rule tree, and picks the winner."""
+        """Evaluates signals, projections and every rule tree, and picks the winner."""
         seconds: dict[str, float] = {}
-        signals = await self._signals.evaluate(facts, seconds)
-        traces = tuple(self._trace(bound.decision, signals) for bound in self.decisions)
-        matched = [
-            (t.candidate, b) for t, b in zip(traces, self.decisions, strict=True) if t.matched
-        ]
-        best = select((candidate for candidate, _ in matched), self._strategy)
-        winner = next((bound for candidate, bound in matched if candidate is best), None)
+        signals = self._staged(await self._signals.evaluate(facts, seconds), seconds)
+        verdicts = [competitor.rules.verdict(signals) for competitor in self._competitors]
+        matched = {
+            bound.decision.name: (_candidate(bound.decision, confidence), bound)
+            for bound, (matches, confidence) in zip(self.decisions, verdicts, strict=True)
+            if matches
+        }
+        best = select((candidate for candidate, _ in matched.values()), self._strategy)
         return Consideration(
             self.recipe,
-            traces,
+            self._competitors,
+            verdicts,
             signals,
-            winner,
+            matched[best.name][1] if best else None,
             confidence=best.confidence if best else 0.0,
             strategy=self._strategy,
             seconds=seconds,
+            stages=self._stages,
         )
 
-    @staticmethod
-    def _trace(decision: Decision, signals: Mapping[SignalKey, SignalResult]) -> DecisionTrace:
-        trace = evaluate(decision.rules, signals)
-        return DecisionTrace(
-            decision.name,
-            trace.matched,
-            trace.confidence,
-            trace,
-            priority=decision.priority,
-            tier=decision.tier,
-        )
+    def _staged(self, found: Results, seconds: dict[str, float]) -> Results:
+        begun = time.perf_counter()
+        results = self._stages.apply(found)
+        if self._stages.projects:
+            seconds[PROJECTION] = time.perf_counter() - begun
+        return results
+
+
+def _candidate(decision: Decision, confidence: float) -> Candidate:
+    return Candidate(decision.name, confidence, decision.priority, decision.tier)

@@ -139,6 +139,19 @@ class Combination(_Frozen):
 RuleNode = Annotated[Condition | Combination, WrapValidator(_node)]
 """A condition or a combination, as a pydantic field type."""
 Combination.model_rebuild()
+
+
+def _all_by_default(value: object) -> object:
+    if isinstance(value, Mapping) and "conditions" in value and "operator" not in value:
+        return {**value, "operator": "AND"}
+    return value
+
+
+Composer = Annotated[
+    Condition | Combination, WrapValidator(_node), BeforeValidator(_all_by_default)
+]
+"""A tree whose first operator may be missing: AND."""
+
 _ADAPTER: TypeAdapter[Condition | Combination] = TypeAdapter(RuleNode)
 
 

@@ -43,10 +43,10 @@ class Predicate(BaseModel):
             and (self.lte is None or value <= self.lte)
         )
 
-    def confidence(self, value: float) -> float:
+    def confidence(self, value: float, steepness: float = _STEEPNESS) -> float:
         """How far inside the range a value that fits lies, as 0.5 (on a bound) to 1."""
         bounds = (bound for bound in (self.gt, self.gte, self.lt, self.lte) if bound is not None)
-        return 1 / (1 + math.exp(-_STEEPNESS * min(abs(value - bound) for bound in bounds)))
+        return 1 / (1 + math.exp(-steepness * min(abs(value - bound) for bound in bounds)))
 
 
 def _one_of(strict: float | None, inclusive: float | None, name: str) -> float | None:

@@ -15,6 +15,7 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from ..chat.request import ChatRequest
+from ..rules.grammar import Combination, Condition
 from .estimate import estimate_tokens
 from .excerpt import excerpt, sampled
 from .lexical import Terms, terms_of
@@ -39,6 +40,15 @@ class SignalRule(BaseModel):
     def warnings(self) -> Sequence[str]:
         """What of this rule is accepted but not acted on, one sentence each, for people."""
         return ()
+
+
+def composer_of(rule: SignalRule) -> Condition | Combination | None:
+    """Gives the tree that must match for the rule's results to count: its field `composer`.
+
+    Most kinds have no such field. One that has declares it as `composer: Composer | None = None`.
+    """
+    composer: Condition | Combination | None = getattr(rule, "composer", None)
+    return composer
 
 
 class SignalSettings(BaseModel):
@@ -166,6 +176,16 @@ class Signal(ABC, Generic[RuleT]):
         """The names of all results that the rules and the settings give."""
         names = [name for rule in self.rules for name in rule.emits()]
         return tuple(dict.fromkeys((*names, *self.standing_names(self.settings))))
+
+    def narrow(self, results: Mapping[str, SignalResult]) -> Mapping[str, SignalResult]:
+        """Gives the kind's results again, some of them perhaps no longer matched.
+
+        Called once a request, after partitions and composers and before projections are computed.
+
+        Args:
+            results: those that are asked for, by name.
+        """
+        return results
 
 
 class PureSignal(Signal[RuleT]):

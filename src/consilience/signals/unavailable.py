@@ -8,9 +8,7 @@ from types import MappingProxyType
 UNAVAILABLE: Mapping[str, str] = MappingProxyType(
     {
         "pii": "pii",
-        "projection": "projections",
     }
 )
-"""Leaf `type` to the key that declares it: a list under `routing.signals`, except for
-`projection`, which `routing.projections` declares. Such a leaf loads with a warning, and at run
-time it is an error in the trace, never a match."""
+"""Leaf `type` to the list under `routing.signals` that declares it. Such a leaf loads with a warning,
+and at run time it is an error in the trace, never a match."""

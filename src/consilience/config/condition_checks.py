@@ -1,0 +1,73 @@
+"""Checks of rule trees: every condition names something that its profile declares. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ..decisions.projections import KIND as PROJECTION
+from ..rules.grammar import Condition, RuleNode
+from ..signals import UNAVAILABLE
+from .paths import Finding, Path, dotted
+from .routing import KINDS, RecipeRouting
+from .validation import near
+
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    **{kind: ("signals", key) for kind, key in KINDS.items()},
+    PROJECTION: ("projections", "mappings"),
+}
+"""Kind of a condition to where in a profile its names are declared."""
+
+
+def check_rules(
+    profile: RecipeRouting, node: RuleNode | None, path: Path, profile_path: Path
+) -> Iterator[Finding]:
+    """Checks a rule tree that stands at `path`; without rules there is nothing to check."""
+    if node is None:
+        return
+    if isinstance(node, Condition):
+        yield from check_name(profile, node.type, node.result, path, profile_path)
+        return
+    for i, child in enumerate(node.conditions):
+        yield from check_rules(profile, child, (*path, "conditions", i), profile_path)
+
+
+def check_name(
+    profile: RecipeRouting, kind: str, name: str, path: Path, profile_path: Path
+) -> Iterator[Finding]:
+    """Checks the `type` and `name` of the block at `path`."""
+    if kind in UNAVAILABLE:
+        return
+    if kind not in SECTIONS:
+        yield unknown_kind(kind, path)
+        return
+    declared = profile.names[kind]
+    home: Path = (*profile_path, *SECTIONS[kind])
+    if name in declared:
+        return
+    elsewhere = [k for k in SECTIONS if k != kind and name in profile.names[k]]
+    yield Finding(
+        (*path, "name"),
+        f'the {_called(kind)} "{name}" is not declared in {dotted(home)}',
+        f"it is declared as a {_called(elsewhere[0])}: write `type: {elsewhere[0]}`"
+        if elsewhere
+        else near(name, sorted(declared), write='"{}"'),
+        # Outputs stand deeper than rules: whatever is left out of the mappings may have been it.
+        absent=None if kind == PROJECTION else name,
+        looked_in=(home,),
+    )
+
+
+def unknown_kind(kind: str, path: Path) -> Finding:
+    """Says that the `type` of the block at `path` is none."""
+    kinds = sorted({*SECTIONS, *UNAVAILABLE})
+    by_list = {where[-1]: k for k, where in SECTIONS.items()}
+    by_list |= {key: k for k, key in UNAVAILABLE.items()} | {"projections": PROJECTION}
+    return Finding(
+        (*path, "type"),
+        f'there is no signal kind "{kind}"; known: {", ".join(kinds)}',
+        near(by_list.get(kind, kind), kinds, write='"{}"'),
+    )
+
+
+def _called(kind: str) -> str:
+    return "projection output" if kind == PROJECTION else f"{kind} signal"

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from ..loopers.fusion.options import FusionOptions, panel_size
 from ..signals import SIGNALS
+from ..signals.kb import Kb
 from .algorithm import OPTIONS, REMOVED, UNSUPPORTED, Algorithm
 from .condition_checks import check_rules
 from .known_keys import also_in
 from .paths import Finding, Path
-from .projection_checks import check_composers, check_projections
+from .projection_checks import check_composers, check_metrics, check_projections
 from .root import Config
 from .routing import Decision, ModelRef, RecipeRouting
 from .validation import near
@@ -27,6 +28,8 @@ def check_profile(config: Config, profile: RecipeRouting, path: Path) -> Iterato
     yield from _check_signals(config, profile, (*path, "signals"))
     yield from check_composers(profile, path)
     yield from check_projections(profile, path)
+    metrics = Kb.standing_names(config.global_.signal_settings[Kb.kind])
+    yield from check_metrics(profile, metrics, path)
     decisions: Path = (*path, "decisions")
     first: set[str] = set()
     plugins: dict[str, list[Path]] = {}

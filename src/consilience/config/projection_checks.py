@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from ..decisions.partitions import MEMBER_KINDS, Names, member_kind
@@ -47,6 +47,27 @@ def check_projections(profile: RecipeRouting, path: Path) -> Iterator[Finding]:
             yield _no_score(mapping.source, sources, (*place, "source"), (*here, "scores"))
         if mapping.method == "threshold_bands":
             yield from _check_bands(mapping.outputs, (*place, "outputs"))
+
+
+def check_metrics(
+    profile: RecipeRouting, metrics: Collection[str], path: Path
+) -> Iterator[Finding]:
+    """Checks that the figures of knowledge bases are there which scores are made of.
+
+    Args:
+        profile: stands at `path`.
+        metrics: what the knowledge bases have, as `<kb>.<metric>`.
+        path: of the profile.
+    """
+    for i, score in enumerate(profile.projections.scores):
+        for j, each in enumerate(score.inputs):
+            if each.type == METRIC_TYPE and each.key.name not in metrics:
+                yield Finding(
+                    (*path, "projections", "scores", i, "inputs", j, "metric"),
+                    f'the knowledge base "{each.kb}" has no metric "{each.metric}"',
+                    near(each.key.name, sorted(metrics), write='"{}"'),
+                    looked_in=(("global", "model_catalog", "kbs"),),
+                )
 
 
 def check_composers(profile: RecipeRouting, path: Path) -> Iterator[Finding]:
@@ -167,7 +188,7 @@ def _check_input(
             home: Path = (*profile_path, "projections", "scores")
             yield _no_score(each.name or "", scores, (*path, "name"), home)
     elif each.type == METRIC_TYPE:
-        yield from _check_metric(profile, each, path, profile_path)
+        return  # `check_metrics` looks into the knowledge bases
     elif each.type not in (*SECTIONS, *UNAVAILABLE):
         kinds = sorted({*SECTIONS, *UNAVAILABLE, "score", METRIC_TYPE})
         yield Finding(
@@ -177,21 +198,6 @@ def _check_input(
         )
     else:
         yield from check_name(profile, each.type, each.name or "", path, profile_path)
-
-
-def _check_metric(
-    profile: RecipeRouting, each: ScoreInput, path: Path, profile_path: Path
-) -> Iterator[Finding]:
-    kind, name = each.key
-    if kind in SECTIONS and name not in profile.names[kind]:
-        home: Path = (*profile_path, *SECTIONS[kind])
-        metrics = [known for known in profile.names[kind] if "." in known]
-        yield Finding(
-            (*path, "metric"),
-            f'no kb signal gives the metric "{each.metric}" of the knowledge base "{each.kb}"',
-            near(name, sorted(metrics), write='"{}"'),
-            looked_in=(home,),
-        )
 
 
 def _no_score(name: str, scores: Sequence[str], path: Path, home: Path) -> Finding:

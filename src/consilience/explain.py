@@ -221,7 +221,7 @@ async def explain(
         UnknownModelError: nothing has the name that the request puts into `model`.
         InvalidRequestError: the request's plugin is wrong, not allowed, or has no place here.
     """
-    considered = await router.consider(request, headers)
+    considered = await router.consider(request, headers, dry_run=True)
     try:
         route = router.decide(request, considered)
     except (NoMatchingDecisionError, UnsupportedAlgorithmError) as exc:

@@ -20,6 +20,7 @@ from .credentials import resolve_keys
 from .environment import substitute
 from .knowledge import read_knowledge
 from .known_keys import strip_ignored
+from .model_checks import check_models
 from .paths import ROOT, Finding, Path, dotted, existing
 from .positions import MAX_CHARACTERS, Document, read_yaml
 from .pruning import is_consequence, original
@@ -152,7 +153,10 @@ def _read(
     config = validated.config
     if config is None and not findings:
         findings.append(Finding(ROOT, "nothing in this file could be understood"))
-    further = (check(config), resolve_keys(config, environ, base_dir)) if config else ()
+    further: tuple[Iterable[Finding], ...] = ()
+    if config is not None:
+        keys = resolve_keys(config, environ, base_dir)
+        further = (check(config), keys, check_models(config, environ))
     for finding in islice(chain.from_iterable(further), MAX_FINDINGS):
         placed = _placed(finding, validated.removed)
         if not is_consequence(placed, filled.data, validated.removed):

@@ -98,16 +98,21 @@ class Router:
         return self._decided(request, considered, considered.winner)
 
     async def consider(
-        self, request: ChatRequest, headers: Mapping[str, str]
+        self, request: ChatRequest, headers: Mapping[str, str], *, dry_run: bool = False
     ) -> Consideration | None:
         """Gives what signals and rules say; None when the request names a model, so none is asked.
+
+        Args:
+            request: the client's request.
+            headers: its headers, names in lower case.
+            dry_run: nothing will follow, so no helper model is asked.
 
         Raises:
             UnknownModelError: nothing has the name that the request puts into `model`.
         """
         slug = self._slugs.get(request.model)
         if slug is not None:
-            return await slug.table.consider(RequestFacts(request, headers))
+            return await slug.table.consider(RequestFacts(request, headers, dry_run=dry_run))
         if request.model in self._models:
             return None
         raise self._unknown(request.model)

@@ -89,8 +89,16 @@ EXCERPT_CHARACTERS = 32 * 1024
 class RequestFacts:
     """What signals may look at. Each fact is computed at most once, when first asked for."""
 
-    def __init__(self, request: ChatRequest, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        request: ChatRequest,
+        headers: Mapping[str, str] | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> None:
         self.request = request
+        self.dry_run = dry_run
+        """Whether nothing follows from what is found, so that no helper model is asked."""
         self.headers: Mapping[str, str] = headers or {}
         """Request headers, names in lower case."""
 

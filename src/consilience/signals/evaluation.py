@@ -197,8 +197,11 @@ class SignalSet:
         """Has a kind ask its helper, which has a time limit of its own."""
         begun = time.perf_counter()
         ask = self._models.ask
-        if ask is None:
-            found: Result = _errors(signal, "there is no helper model")
+        found: Result
+        if facts.dry_run:
+            found = _errors(signal, "helper models are not asked in a dry run")
+        elif ask is None:
+            found = _errors(signal, "there is no helper model")
         else:
             try:
                 found = await signal.inquire(facts, ask)

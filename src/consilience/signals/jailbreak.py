@@ -3,7 +3,7 @@
 Config: `routing.signals.jailbreak`. What the score is, the `method` says:
 
 - `classifier` (the default): the probability that a classifier gives which was trained on the packaged
-  examples (see `learning`), raised by each kind of tell-tale phrase (`jailbreak_phrases`) that occurs;
+  examples (see `learning`) and goes by tell-tale phrases (`jailbreak_phrases`), too;
 - `contrastive`: likeness to the nearest of `jailbreak_patterns` less that to the nearest of
   `benign_patterns`;
 - `patterns`: 1 when one of `jailbreak_patterns` stands in the text as written, at word boundaries, and
@@ -22,19 +22,17 @@ It is no security boundary: whoever writes the prompt can find words that it doe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
 from ..chat.request import text_of
 from .base import RequestFacts, SignalResult, SignalRule, SignalSettings
-from .jailbreak_phrases import KINDS
+from .jailbreak_phrases import phrases_in
 from .learned import LearnedSignal
 from .lexical import terms_of
-from .patterns import Pattern, compile_pattern, literal
+from .patterns import compile_pattern, literal
 from .similarity import Bank, Candidates, PrototypeScoring
 from .vectors import Vectors
 
@@ -42,8 +40,6 @@ PIECE = 2048
 OVERLAP = 64
 MOST_PIECES = 8
 _FROM_THE_END = 2
-_EVIDENCE = 1.6
-"""What a kind of phrase adds to the log odds."""
 _NEAREST = PrototypeScoring(best_weight=1.0)
 _TRAINED = "there is no trained network: a classifier learns from packaged examples"
 
@@ -103,6 +99,7 @@ class Jailbreak(LearnedSignal[JailbreakRule]):
     Settings: ClassVar[type[BaseModel] | None] = PromptGuardSettings
     settings_key: ClassVar[str] = "model_catalog.modules.prompt_guard"
     family = "jailbreak"
+    evidence = staticmethod(phrases_in)
 
     def __init__(self, rules: Sequence[JailbreakRule], settings: BaseModel | None = None) -> None:
         super().__init__(rules, settings)
@@ -158,13 +155,7 @@ class Jailbreak(LearnedSignal[JailbreakRule]):
         return SignalResult(score >= least, min(1.0, score), value=score)
 
     def _probability(self, piece: str, vectors: Vectors) -> float:
-        probable = self.probabilities(vectors[piece], terms_of(piece))["jailbreak"]
-        text = piece.encode("utf-8", "replace")
-        kinds = sum(pattern.search(text) is not None for pattern in _phrases())
-        if not kinds:
-            return probable
-        odds = math.log(max(probable, 1e-6) / max(1 - probable, 1e-6)) + _EVIDENCE * kinds
-        return 1 / (1 + math.exp(-odds))
+        return self.probabilities(piece, vectors[piece], terms_of(piece))["jailbreak"]
 
     @staticmethod
     def _pieces(facts: RequestFacts, *, history: bool) -> Sequence[str]:
@@ -224,8 +215,3 @@ def pieces_of(text: str) -> Sequence[str]:
             *(last - step * i for i in reversed(range(_FROM_THE_END))),
         ]
     return tuple(stripped[begin : begin + PIECE] for begin in begins)
-
-
-@cache
-def _phrases() -> Sequence[Pattern]:
-    return [compile_pattern(pattern) for pattern in KINDS]

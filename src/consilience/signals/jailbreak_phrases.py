@@ -6,6 +6,11 @@ the classifier's probability is weighed with.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
+
+from .patterns import Pattern, compile_pattern
+
 _OF_BEFORE = (
     r"(?:all |any |the |your |my |of |these |those |every )*(?:previous|prior|above|earlier|preceding"
     r"|existing|original|initial|system|developer|safety|former|foregoing|given)[\w ]{0,20}"
@@ -58,3 +63,15 @@ SILENCE = (
 )
 """No refusal allowed."""
 KINDS = (OVERRIDE, EXTRACT, PERSONA, FORGERY, SILENCE)
+
+
+def phrases_in(text: str) -> Sequence[float]:
+    """Gives 1 for each kind of tell-tale phrase that occurs in a text, else 0; and how many kinds."""
+    raw = text.encode("utf-8", "replace")
+    found = [float(pattern.search(raw) is not None) for pattern in _phrases()]
+    return (*found, sum(found) / len(found))
+
+
+@cache
+def _phrases() -> Sequence[Pattern]:
+    return [compile_pattern(pattern) for pattern in KINDS]

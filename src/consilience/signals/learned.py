@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from .base import SignalRule
 from .examples import examples_of
-from .learning import TextClassifier
+from .learning import Evidence, TextClassifier
+from .lexical import Terms
 from .vectors import Vector, Vectors, VectorSignal
 
 _MOST_KEPT = 16
@@ -17,13 +18,15 @@ _trained: dict[tuple[str, str], TextClassifier] = {}
 RuleT = TypeVar("RuleT", bound=SignalRule)
 
 
-def trained(family: str, vectors: Vectors, identity: str) -> TextClassifier:
+def trained(
+    family: str, vectors: Vectors, identity: str, evidence: Evidence | None = None
+) -> TextClassifier:
     """Gives the classifier of a family; trains it when there is none for this embedding model."""
     key = (family, identity)
     if key not in _trained:
         if len(_trained) >= _MOST_KEPT:
             _trained.clear()
-        _trained[key] = TextClassifier(examples_of(family), vectors)
+        _trained[key] = TextClassifier(examples_of(family), vectors, evidence)
     return _trained[key]
 
 
@@ -32,6 +35,8 @@ class LearnedSignal(VectorSignal[RuleT]):
 
     family: str
     """Of the examples."""
+    evidence: Evidence | None = None
+    """What else the classifier goes by."""
     classifier: TextClassifier | None = None
     """None before `learn`."""
 
@@ -39,14 +44,14 @@ class LearnedSignal(VectorSignal[RuleT]):
         return [example.text for example in examples_of(self.family)]
 
     def learn(self, vectors: Vectors, identity: str) -> None:
-        self.classifier = trained(self.family, vectors, identity)
+        self.classifier = trained(self.family, vectors, identity, self.evidence)
 
-    def probabilities(self, vector: Vector, terms: Sequence[str]) -> Mapping[str, float]:
-        """Gives the probability of each label of the family.
+    def probabilities(self, text: str, vector: Vector, terms: Terms) -> Mapping[str, float]:
+        """Gives the probability of each label of the family; see `TextClassifier`.
 
         Raises:
             RuntimeError: `learn` was not called.
         """
         if self.classifier is None:
             raise RuntimeError("nothing was learned yet")
-        return self.classifier.probabilities(vector, terms)
+        return self.classifier.probabilities(text, vector, terms)

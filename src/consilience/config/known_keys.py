@@ -21,7 +21,9 @@ _ITEM = "[]"
 _MODULES = (
     "prompt_compression",
     "prompt_guard",
-    "classifier",
+    "classifier.domain",
+    "classifier.mcp",
+    "classifier.preference",
     "complexity",
     "hallucination_mitigation",
     "feedback_detector",

@@ -14,6 +14,7 @@ from .keyword import Keyword
 from .language import Language
 from .metadata import Metadata
 from .modality import Modality
+from .pii import Pii
 from .structure import Structure
 from .unavailable import UNAVAILABLE
 
@@ -28,6 +29,7 @@ SIGNALS: tuple[type[Signal[Any]], ...] = (
     Language,
     Modality,
     Auxiliary,
+    Pii,
 )
 """Every kind that this version evaluates."""
 

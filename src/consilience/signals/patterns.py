@@ -109,14 +109,21 @@ def _start_of_character(text: bytes, at: int) -> int:
     return at
 
 
-def compile_pattern(pattern: str, *, case_sensitive: bool = False) -> Pattern:
+def compile_pattern(
+    pattern: str, *, case_sensitive: bool = False, capture: bool = False
+) -> Pattern:
     """Compiles one pattern.
+
+    Args:
+        pattern: in RE2's syntax.
+        case_sensitive: whether letter case counts.
+        capture: whether matches tell where groups are, which costs time when there are any.
 
     Raises:
         ValueError: RE2 refuses it; says why in words for its author.
     """
     try:
-        return _compiled(pattern.encode("utf-8", "replace"), case_sensitive)
+        return _compiled(pattern.encode("utf-8", "replace"), case_sensitive, capture=capture)
     except re2.error as exc:
         raise ValueError(_refusal(pattern, exc)) from None
 

@@ -15,7 +15,6 @@ UNAVAILABLE: Mapping[str, str] = MappingProxyType(
         "preference": "preferences",
         "complexity": "complexity",
         "jailbreak": "jailbreak",
-        "pii": "pii",
         "kb": "kb",
         "classifier": "classifiers",
         "projection": "projections",

@@ -36,24 +36,34 @@ _NAMED_KEY = compile_pattern(
     capture=True,
 )
 _PASSWORD = compile_pattern(
-    r"(?:\b(?:pass ?word|passwd|pwd|pass ?phrase|pass ?code|passwort|kennwort|contrase[nñ]a|mot de passe|senha"
-    r"|palavra-passe|wachtwoord|has[lł]o|[sş]ifre(?:m|niz)?|lösenord|mật khẩu)\b|парол[ья]|密码|密碼|口令|パスワード|비밀번호|암호"
-    r"|كلمة (?:المرور|السر)|पासवर्ड)[\"'`]?(?: for [a-z0-9 ._@-]{1,40}?| (?:de|del|du|für|per|do|da) [a-z0-9 ._@-]{1,30}?)?"
-    r"\s*(?:(?:is|was|are|to|ist|lautet|war|es|est|era|é|è|jest|to jest|это|是|为|為|はは?|는|은|هي|है|là|olarak)[ :：\"'“]"
-    r"|[:：=]|은 |는 |は)\s*[\"'`“「]?([^\s\"'`“”」]{4,64})",
+    r"(?:(?:\b|_)(?:pass ?word|passwd|pwd|pass ?phrase|pass ?code|passwort|kennwort|contrase[nñ]a"
+    r"|mot de passe|senha"
+    r"|palavra-passe|wachtwoord|has[lł]o|lösenord|mật khẩu)\b|[sş]ifre(?:m|niz)?|парол[ья]|密码"
+    r"|密碼"
+    r"|口令|パスワード|비밀번호|암호"
+    r"|كلمة (?:المرور|السر)|पासवर्ड|\b(?:pass|pw)\b)[\"'`]?(?: for [a-z0-9 ._@-]{1,40}?| (?:de"
+    r"|del|du|für|per|do|da) [a-z0-9 ._@-]{1,30}?)?"
+    r"\s*(?:(?:is|was|are|to|ist|lautet|war|es|est|era|é|è|jest|to jest|это|是|为|為|はは?|는"
+    r"|은|هي|है"
+    r"|là|olarak)[ :：\"'“]"
+    r"|[:：=]|[是为為]|은 |는 |は| [\"'`“])\s*[\"'`“「]?([^\s\"'`“”」，。；、！？]{4,64})",
     capture=True,
 )
 _PIN = compile_pattern(
-    r"\bpin(?: code| number)?\s*(?:is|:|=)\s*(\d{4,8})\b|(?:支付密码|取款密码|PIN码)(?:是|为|：|:)?\s*(\d{4,8})\b",
+    r"\bpin(?: code| number)?\s*(?:is|:|=)\s*(\d{4,8})\b|(?:支付密码|取款密码|PIN码)(?:是|为|："
+    r"|:)?\s*(\d{4,8})\b",
     capture=True,
 )
 _NO_VALUE = re.compile(
-    r"[<\[{(]|\$|%|\*{2,}|x{4,}|\.{3}|…|your|example|placeholder|changeme|redacted|process\.env|os\.environ"
-    r"|getenv|getpass|secret\.|config|input|none|null|true|false|undefined",
+    r"^[<\[{($%]|\*{2,}|x{4,}|\.{3}|…|your|example|placeholder|changeme|redacted|process\.env"
+    r"|os\.environ"
+    r"|getenv|getpass|secret\.|^(?:config|input|none|null|true|false|undefined)",
     re.IGNORECASE,
 )
 _CODE = re.compile(r"[()\[\]{}<>;]|\w\.\w")
-_FILLER = re.compile(r"example|your|xxxx|placeholder|0{8}|1234567890abcdef1234|\.\.\.", re.IGNORECASE)
+_FILLER = re.compile(
+    r"example|your|xxxx|placeholder|0{8}|1234567890abcdef1234|\.\.\.", re.IGNORECASE
+)
 
 
 def find_credentials(text: Text) -> Iterator[Hit]:
@@ -78,8 +88,11 @@ def find_credentials(text: Text) -> Iterator[Hit]:
 
 
 _NAMES = compile_pattern(
-    r"pass ?w|passphrase|pass ?code|pwd|kennwort|contrase|mot de passe|senha|palavra-passe|wachtwoord|has[lł]o|[sş]ifre"
-    r"|lösenord|mật khẩu|парол|密码|密碼|口令|パスワード|비밀번호|암호|كلمة|पासवर्ड|token|secret|[ _-]?key\b|\bpin\b|pin码"
+    r"pass|\bpw\b|pass ?code|pwd|kennwort|contrase|mot de passe|senha|palavra-passe|wachtwoord"
+    r"|has[lł]o|[sş]ifre"
+    r"|lösenord|mật khẩu|парол|密码|密碼|口令|パスワード|비밀번호|암호|كلمة|पासवर्ड|token"
+    r"|secret|[ _-]?key\b"
+    r"|\bpin\b|pin码"
 )
 
 
@@ -87,10 +100,9 @@ def _password(text: Text, start: int, end: int) -> Iterator[Hit]:
     value = text.part(start, end).rstrip(".,;!?。，；！")
     if len(value) < 4 or _NO_VALUE.search(value) or _CODE.search(value):
         return
-    odd = sum(not character.isalpha() or not character.isascii() for character in value)
     has_sign = any(character.isdigit() or character in "!@#$%^&*_+-=~?" for character in value)
     if not value.isascii():
         return
     quoted = text.utf8[start - 1 : start] in (b'"', b"'", b"`") and end - start > 5
-    score = 0.93 if odd and has_sign and value[0] != "-" else 0.9 if quoted else 0.6
+    score = 0.93 if has_sign and value[0] != "-" else 0.9 if quoted else 0.6
     yield Hit("PASSWORD", score, start, start + len(value.encode()))

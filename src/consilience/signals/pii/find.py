@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from ..excerpt import excerpt
 from . import phones
+from .births import find_births
 from .credentials import find_credentials
 from .finding import CERTAIN, Finding, Hit, Text, to_findings
+from .names import find_names
 from .network import find_network
 from .numbers import find_numbers, stretches
-from .people import find_people
 from .phones import Phones
 from .postal import find_addresses
 from .records import find_records
@@ -26,6 +27,7 @@ _OWNED = frozenset(
         *("PASSPORT", "BANK_ACCOUNT", "US_DRIVER_LICENSE", "MEDICAL_RECORD"),
     }
 )
+_REACHED = frozenset({*_OWNED, "STREET_ADDRESS", "DATE_OF_BIRTH"})
 _PERSONAL = frozenset({*_OWNED, "STREET_ADDRESS", "DATE_OF_BIRTH", "AGE"})
 _VAGUE = frozenset({"PERSON", "DATE_OF_BIRTH"})
 
@@ -45,8 +47,9 @@ def find_pii(text: str) -> Sequence[Finding]:
             hits += numbers.find(stretch)
         hits += find_records(read)
         hits += find_addresses(read)
-    contacts = [hit for hit in hits if hit.type in _OWNED and hit.score >= CERTAIN]
-    hits += find_people(read, contacts)
+        hits += find_births(read)
+    contacts = [hit for hit in hits if hit.type in _REACHED and hit.score >= CERTAIN]
+    hits += find_names(read, contacts)
     findings = to_findings(read, _in_company(hits)) if hits else ()
     return _in_whole(findings, len(text), len(short))
 

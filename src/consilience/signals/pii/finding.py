@@ -35,7 +35,11 @@ class Finding(NamedTuple):
 # Digits of other scripts and the spaces and hyphens of typography, one character each.
 _PLAIN = str.maketrans(
     {
-        **{chr(zero + digit): str(digit) for zero in (0xFF10, 0x660, 0x6F0, 0x966) for digit in range(10)},
+        **{
+            chr(zero + digit): str(digit)
+            for zero in (0xFF10, 0x660, 0x6F0, 0x966)
+            for digit in range(10)
+        },
         **dict.fromkeys("\u00a0\u2007\u2009\u202f\u3000\u200e\u200f", " "),
         **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\uff0d", "-"),
         "\uff0b": "+",

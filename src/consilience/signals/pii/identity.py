@@ -54,6 +54,7 @@ from stdnum.ua import rntrc
 from stdnum.us import itin, rtn, ssn
 from stdnum.za import idnr as za_idnr
 
+from ..patterns import Pattern
 from .cues import ABA, AUSTRALIA, CARD, IDENTITY, SSN, TAX, VEHICLE
 
 
@@ -67,14 +68,14 @@ class Scheme(NamedTuple):
     bare: float
     """Score without a cue; 0: it is nothing then."""
     cued: float
-    cue: re.Pattern[str]
+    cue: Pattern
 
 
 _LEFT = r"(?<![0-9A-Za-z_])(?<![0-9A-Fa-f][-.])(?<![/#$])"
 _RIGHT = r"(?![0-9A-Za-z_])(?!-[0-9A-Za-z])(?!\.[0-9])"
 
 
-def _scheme(  # noqa: PLR0913  # a row of the table below
+def _scheme(
     type_: str,
     form: str,
     is_valid: Callable[[str], bool],
@@ -82,7 +83,7 @@ def _scheme(  # noqa: PLR0913  # a row of the table below
     *,
     specific: str = "",
     cued: float = 0.95,
-    cue: re.Pattern[str] = IDENTITY,
+    cue: Pattern = IDENTITY,
 ) -> Scheme:
     compiled = re.compile(f"{_LEFT}(?:{form}){_RIGHT}".encode(), re.ASCII)
     return Scheme(type_, specific, compiled, is_valid, bare, cued, cue)
@@ -93,7 +94,7 @@ def _id(
     form: str,
     is_valid: Callable[[str], bool],
     bare: float = 0.0,
-    cue: re.Pattern[str] = IDENTITY,
+    cue: Pattern = IDENTITY,
 ) -> Scheme:
     return _scheme("NATIONAL_ID", form, is_valid, bare, specific=specific, cue=cue)
 
@@ -135,7 +136,9 @@ def _is_vin(number: str) -> bool:
     return number[8] == ("X" if remainder == 10 else str(remainder))
 
 
-_VIN_LETTERS = dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", map(int, "12345678123457923456789"), strict=True))
+_VIN_LETTERS = dict(
+    zip("ABCDEFGHJKLMNPRSTUVWXYZ", map(int, "12345678123457923456789"), strict=True)
+)
 _VIN_WEIGHTS = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
 
 
@@ -181,7 +184,12 @@ SCHEMES: tuple[Scheme, ...] = (
     _id("CN_ID", r"\d{17}[0-9Xx]", ric.is_valid, 0.97),
     _id("ES_NIF", r"\d{8}[- ]?[A-Z]", dni.is_valid, 0.8),
     _id("ES_NIE", r"[XYZ][- ]?\d{7}[- ]?[A-Z]", nie.is_valid, 0.92),
-    _id("IT_FISCAL_CODE", r"[A-Z]{6}[A-Z0-9]{2}[A-Z][A-Z0-9]{2}[A-Z][A-Z0-9]{3}[A-Z]", codicefiscale.is_valid, 0.97),
+    _id(
+        "IT_FISCAL_CODE",
+        r"[A-Z]{6}[A-Z0-9]{2}[A-Z][A-Z0-9]{2}[A-Z][A-Z0-9]{3}[A-Z]",
+        codicefiscale.is_valid,
+        0.97,
+    ),
     _id("FR_NIR", r"[12] \d\d (?:0[1-9]|[1-9]\d) \d[0-9AB] \d{3} \d{3} ?\d{2}", nir.is_valid, 0.95),
     _id("FR_NIR", r"[12]\d{4}\d[0-9AB]\d{6} ?\d{2}", nir.is_valid, 0.85),
     _id("BR_CPF", r"\d{3}\.\d{3}\.\d{3}-\d{2}", cpf.is_valid, 0.95),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator
 
 from stdnum import bitcoin
@@ -15,12 +16,17 @@ _EMAIL = compile_pattern(
 )
 _SPELLED_EMAIL = compile_pattern(
     r"\b[A-Za-z0-9][A-Za-z0-9._+-]* ?(?:\(at\)|\[at\]|\{at\}| at ) ?[A-Za-z0-9-]+"
-    r" ?(?:\(dot\)|\[dot\]|\{dot\}| dot ) ?(?:com|org|net|edu|io|co|de|fr|es|it|uk|info|cn|jp|br|in)\b"
+    r" ?(?:\(dot\)|\[dot\]|\{dot\}| dot ) ?(?:com|org|net|edu|io|co|de|fr|es|it|uk|info|cn|jp|br"
+    r"|in)\b"
 )
 _URL_LOGIN = compile_pattern(r"\b[a-z][a-z0-9+.-]*://[^\s/:@\"'<>]*:[^\s/@\"'<>]+@[A-Za-z0-9\[]")
 _IPV4 = compile_pattern(r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}\b")
-_IPV6 = compile_pattern(r"\b(?:[0-9a-f]{1,4}:){2,7}(?::?[0-9a-f]{1,4}){1,7}\b|\b(?:[0-9a-f]{1,4}:){2,7}:")
-_MAC = compile_pattern(r"\b[0-9a-f]{2}(?:(?::[0-9a-f]{2}){5}|(?:-[0-9a-f]{2}){5}|[0-9a-f]{2}(?:\.[0-9a-f]{4}){2})\b")
+_IPV6 = compile_pattern(
+    r"\b(?:[0-9a-f]{1,4}:){2,7}(?::?[0-9a-f]{1,4}){1,7}\b|\b(?:[0-9a-f]{1,4}:){2,7}:"
+)
+_MAC = compile_pattern(
+    r"\b[0-9a-f]{2}(?:(?::[0-9a-f]{2}){5}|(?:-[0-9a-f]{2}){5}|[0-9a-f]{2}(?:\.[0-9a-f]{4}){2})\b"
+)
 _BITCOIN = compile_pattern(
     r"\b(?:bc1[a-z0-9]{11,71}|[13][1-9A-HJ-NP-Za-km-z]{25,34})\b", case_sensitive=True
 )
@@ -33,9 +39,30 @@ _SAMPLE_DOMAINS = frozenset(
     }
 )
 _SAMPLE_TOPS = frozenset({"example", "test", "invalid", "local", "localhost"})
-_FILES = frozenset({"png", "jpg", "jpeg", "gif", "svg", "webp", "js", "ts", "py", "css", "html", "json", "md", "txt"})
+_FILES = frozenset(
+    {
+        "png",
+        "jpg",
+        "jpeg",
+        "gif",
+        "svg",
+        "webp",
+        "js",
+        "ts",
+        "py",
+        "css",
+        "html",
+        "json",
+        "md",
+        "txt",
+    }
+)
 _NOBODY = ("noreply", "no-reply", "donotreply", "do-not-reply", "mailer-daemon")
-_VERSION = ("version", "versión", "versão", "release", "build", "firmware", "section", "chapter", "§", "v", "版本", "clause")
+_VERSION = re.compile(
+    r"(?:versi[oó]n|versão|version|release|build|firmware|sections?|chapters?|clause|\bv|§|版本"
+    r"|バージョン|версия)\W{0,4}$"
+)
+_HOST = re.compile(r"\bip\b|ipv4|address|adress|host|server|地址|アドレス|адрес")
 _RESOLVERS = frozenset({"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9"})
 _DOCUMENTATION = tuple(
     ipaddress.ip_network(net)
@@ -80,8 +107,10 @@ def _logins(text: Text) -> Iterator[Hit]:
         start, end = found.span(0)
         login = text.part(start, end - 2).partition("://")[2]
         password = login.rpartition(":")[2].lower()
-        sample = password in ("password", "pass", "pwd", "secret", "token") or password[0] in "<$*{["
-        yield Hit("PASSWORD", 0.5 if sample else 0.93, start, end - 2)
+        sample = (
+            password in ("password", "pass", "pwd", "secret", "token") or password[0] in "<$*{["
+        )
+        yield Hit("PASSWORD", 0.5 if sample else 0.98, start, end - 2)
 
 
 def _ipv4(text: Text) -> Iterator[Hit]:
@@ -101,12 +130,11 @@ def _ipv4(text: Text) -> Iterator[Hit]:
 def _ip_score(address: ipaddress.IPv4Address | ipaddress.IPv6Address, before: str) -> float:
     if str(address) in _RESOLVERS or any(address in network for network in _DOCUMENTATION):
         return 0.3
-    words = before.replace(":", " ").replace("=", " ").split()
-    if any(word.strip("(,") in _VERSION for word in words[-2:]) or before.endswith("v"):
+    if _VERSION.search(before):
         return 0.3
-    if not address.is_global:
+    if not address.is_global or address.is_multicast:
         return 0.5
-    if address.version == 4 and max(address.packed) < 20:
+    if address.version == 4 and sorted(address.packed)[2] < 20 and not _HOST.search(before):
         return 0.5  # so small that it may well be a version
     return 0.92
 
@@ -128,7 +156,10 @@ def _macs(text: Text) -> Iterator[Hit]:
         around = text.utf8[max(0, start - 1) : start] + text.utf8[end : end + 1]
         octets = text.utf8[start:end].lower().translate(None, b":-.")
         if not (b":" in around or b"-" in around) and len(set(octets)) > 2:
-            sample = octets.startswith(b"00005e0053") or octets in (b"001122334455", b"aabbccddeeff")
+            sample = octets.startswith(b"00005e0053") or octets in (
+                b"001122334455",
+                b"aabbccddeeff",
+            )
             yield Hit("MAC_ADDRESS", 0.5 if sample else 0.93, start, end)
 
 

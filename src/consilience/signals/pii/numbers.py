@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..patterns import compile_pattern
-from .cues import OTHER
-from .finding import CERTAIN, Hit, Text
+from .cues import OTHER, said
+from .finding import Hit, Text
 from .identity import IBAN_FORM, SCHEMES, Scheme, is_iban
 
-MOST_STRETCHES = 256
+MOST_STRETCHES = 200
 """Stretches of digits that one text is searched in."""
-MOST_BYTES = 8 * 1024
+MOST_BYTES = 4 * 1024
 """What all stretches have together."""
-_FEWEST_DIGITS = 7
+_FEWEST_DIGITS = 6
 _LONGEST = 512
 
 _NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
@@ -51,7 +51,7 @@ def find_numbers(text: Text, stretch: Stretch) -> Iterator[Hit]:
     yield from _ibans(text, start, end)
     for scheme in SCHEMES:
         for found in scheme.form.finditer(text.utf8, start, end):
-            if scheme.is_valid(found.group().decode("ascii", "replace")):
+            if scheme.is_valid(found.group().decode("ascii", "replace").replace(" ", "")):
                 score = _score(scheme, text, found.start())
                 if score > 0:
                     yield Hit(scheme.type, score, *found.span(), scheme.specific)
@@ -59,9 +59,9 @@ def find_numbers(text: Text, stretch: Stretch) -> Iterator[Hit]:
 
 def _score(scheme: Scheme, text: Text, at: int) -> float:
     before = text.before(at)
-    if scheme.cue.search(before):
+    if said(scheme.cue, before):
         return scheme.cued
-    if scheme.bare and OTHER.search(before):
+    if scheme.bare and said(OTHER, before):
         return min(scheme.bare, 0.5)
     return scheme.bare
 
@@ -77,5 +77,3 @@ def _ibans(text: Text, start: int, end: int) -> Iterator[Hit]:
 
 
 _STRETCH = compile_pattern(_FORMAT, case_sensitive=True)
-
-__all__ = ["CERTAIN", "find_numbers", "stretches"]

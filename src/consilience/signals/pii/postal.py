@@ -9,34 +9,63 @@ from .finding import Hit, Text
 
 _CAP = r"\p{Lu}[\p{L}\p{M}'’.-]*"
 _STREETS = (
-    r"Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Place|Pl|Way|Terrace|Close|Crescent|Square"
-    r"|Sq|Highway|Hwy|Parkway|Pkwy|Circle|Cir|Trail|Mews|Gardens|Grove|Alley|Quay|Row|Walk|Loop|Plaza"
+    r"Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Place|Pl|Way|Terrace"
+    r"|Close|Crescent|Square"
+    r"|Sq|Highway|Hwy|Parkway|Pkwy|Circle|Cir|Trail|Mews|Gardens|Grove|Alley|Quay|Row|Walk|Loop"
+    r"|Plaza"
 )
 _ZIP = r"(?:[^\n]{0,40}?\b(?:[A-Z]{2}\.? \d{5}(?:-\d{4})?|[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2})\b)?"
 _SURE = (
-    rf"\b\d{{1,5}}[A-Za-z]?(?:[-/]\d{{1,4}})? (?:[NSEW]{{1,2}}\.? |North |South |East |West )?(?:(?:{_CAP}|\d{{1,3}}(?:st|nd|rd|th)) ){{1,3}}"
-    rf"(?:{_STREETS})\b\.?{_ZIP}",
+    (
+        rf"\b\d{{1,5}}[A-Za-z]?(?:[-/]\d{{1,4}})? (?:[NSEW]{{1,2}}\.? |North |South |East "
+        rf"|West )?(?:(?:{_CAP}|\d{{1,3}}(?:st|nd|rd|th)) ){{1,3}}"
+        rf"(?:{_STREETS})\b\.?{_ZIP}"
+    ),
     rf"\b\d{{1,5}} (?:{_CAP} )?(?:Broadway|Fifth Avenue)\b{_ZIP}",
-    r"\bP\.?\s?O\.? Box \d{2,6}\b",
+    r"\b(?i:P\.?\s?O\.? Box) \d{2,6}\b",
     # German, Dutch
-    r"\b\p{Lu}[\p{L}.-]+(?:straße|strasse|str\.|gasse|allee|chaussee|straat|laan|gracht|dijk|weg)\s\d{1,4}\s?[a-z]?\b",
-    rf"\b(?:{_CAP}[ -]){{1,3}}(?:Straße|Strasse|Str\.|Allee|Platz|Weg|Gasse|Ring|Damm|Ufer)\s\d{{1,4}}\s?[a-z]?\b",
-    rf"\b(?:\p{{Lu}}\p{{L}}+(?:platz|ring|damm|ufer|plein|kade)|(?:Am|An der|Auf der|Im|Unter den|Zum|Zur) {_CAP}) \d{{1,4}}[a-z]?,? \d{{4,5}}\b",
+    (
+        r"\b\p{Lu}[\p{L}.-]+(?:straße|strasse|str\.|gasse|allee|chaussee|straat|laan|gracht|dijk"
+        r"|weg)\s\d{1,4}\s?[a-z]?\b"
+    ),
+    (
+        rf"\b(?:{_CAP}[ -]){{1,3}}(?:Straße|Strasse|Str\.|Allee|Platz|Weg|Gasse|Ring|Damm"
+        rf"|Ufer)\s\d{{1,4}}\s?[a-z]?\b"
+    ),
+    (
+        rf"\b(?:\p{{Lu}}\p{{L}}+(?:platz|ring|damm|ufer|plein|kade)|(?:Am|An der|Auf der|Im|Unter den"
+        rf"|Zum|Zur) {_CAP}) \d{{1,4}}[a-z]?,? \d{{4,5}}\b"
+    ),
     # French
-    r"\b\d{1,4}(?: ?(?:bis|ter))?,? (?:[Rr]ue|[Aa]venue|[Bb]oulevard|[Bb]d|[Cc]hemin|[Ii]mpasse|[Aa]llée|[Qq]uai|[Rr]oute|[Pp]lace)"
-    rf" (?:de la |de l['’]|des |du |de |d['’])?{_CAP}",
+    (
+        r"\b\d{1,4}(?: ?(?:bis|ter))?,? (?:[Rr]ue|[Aa]venue|[Bb]oulevard|[Bb]d|[Cc]hemin|[Ii]mpasse"
+        r"|[Aa]llée|[Qq]uai|[Rr]oute|[Pp]lace)"
+        rf" (?:de la |de l['’]|des |du |de |d['’])?{_CAP}"
+    ),
     # Spanish, Portuguese, Italian
-    rf"\b(?:[Cc]alle|[Cc]/|[Aa]venida|[Aa]vda\.?|[Aa]v\.|[Pp]aseo|[Pp]laza|[Cc]arrer|[Cc]amino|[Rr]ua|[Tt]ravessa|[Pp]raça|[Aa]lameda"
-    rf"|[Ee]strada|[Vv]ia|[Vv]iale|[Pp]iazza|[Cc]orso|[Vv]icolo|[Ll]argo) (?:(?:de la|de los|de las|de|del|do|da|dos|das|della|dei|delle)?\s?(?:{_CAP}|\d{{1,2}}(?: de)?)\s?){{1,5}}"
-    r",?\s?(?:n[ºo°.]{0,2}\s?|número )?\d{1,4}\b",
+    (
+        rf"\b(?:[Cc]alle|[Cc]/|[Aa]venida|[Aa]vda\.?|[Aa]v\.|[Pp]aseo|[Pp]laza|[Cc]arrer|[Cc]amino"
+        rf"|[Rr]ua|[Tt]ravessa|[Pp]raça|[Aa]lameda"
+        rf"|[Ee]strada|[Vv]ia|[Vv]iale|[Pp]iazza|[Cc]orso|[Vv]icolo|[Ll]argo) (?:(?:de la|de los"
+        rf"|de las|de|del|do|da|dos|das|della|dei|delle)?\s?{_CAP}\s?){{1,5}}"
+        r",?\s?(?:n[ºo°.]{0,2}\s?|número )?\d{1,4}\b"
+    ),
+    r"\b(?:[Cc]alle|[Cc]arrera|[Cc]ra\.?|[Cc]l\.?) \d{1,3}[A-Z]? ?(?:#|[Nn]o\.?|[Nn][°º]) ?\d{1,3}",
     # Polish, Russian, Ukrainian, Turkish
     rf"\b(?:ul\.|ulica|ulicy|al\.) (?:{_CAP} ?){{1,3}}\d{{1,4}}(?:[/m. ]{{1,3}}\d{{1,4}})?\b",
-    r"(?:ул\.|улиц[аеы]|пр-т|проспект[е]?|пер\.|переул\w+|вул\.|вулиц\S+|бульвар)\s?[\p{Lu}][\p{Cyrillic} -]{2,40},?\s?(?:д(?:ом|\.)?\s?|буд\.\s?)?\d{1,4}",
+    (
+        r"(?:ул\.|улиц[аеы]|пр-т|проспект[е]?|пер\.|переул\w+|вул\.|вулиц\S+"
+        r"|бульвар)\s?[\p{Lu}][\p{Cyrillic} -]{2,40},?\s?(?:д(?:ом|\.)?\s?|буд\.\s?)?\d{1,4}"
+    ),
     r"(?:Mahallesi|Mah\.|Sokak|Sokağı|Sok\.|Sk\.|Caddesi|Cad\.)[^\n]{0,30}?No\s?[:.]?\s?\d{1,4}",
     # Chinese, Japanese, Korean
-    r"(?:[省市区區县縣镇鎮乡]\p{Han}{1,10}|\p{Han}{2,6})(?:大道|路|街|巷|弄|胡同)(?:\p{Han}{0,4})\d{1,5}\s?(?:号|號|弄)",
+    (
+        r"(?:[省市区區县縣镇鎮乡]\p{Han}{1,10}|\p{Han}{2,6})(?:大道|路|街|巷|弄"
+        r"|胡同)(?:\p{Han}{0,4})\d{1,5}\s?(?:号|號"
+        r"|弄)"
+    ),
     r"[省市区縣县]\p{Han}{2,14}\d{1,5}(?:号|號|栋|幢|单元|室)",
-    r"[都道府県]\p{Han}{1,6}[市区郡]\P{M}{0,14}?\d{1,3}(?:丁目|-\d{1,3}|番)",
+    r"[都道府県]\p{Han}{1,6}[市区郡][^\n]{0,14}?\d{1,3}(?:丁目|-\d{1,3}|番)",
     r"\p{Han}{1,5}[市区]\p{Han}{1,6}\d{1,2}(?:丁目|-\d{1,3}-\d{1,3})",
     r"(?:시|구|군|동)\s[\p{Hangul}\d]{1,12}(?:로|길)\s?\d{1,4}(?:-\d{1,4})?",
     # Arabic, Hindi, Vietnamese
@@ -46,17 +75,26 @@ _SURE = (
 )
 _ADDRESS = compile_pattern("|".join(_SURE), case_sensitive=True)
 _CUED = compile_pattern(
-    r"(?:\b(?:live[sd]?|living|reside[sd]?|stay(?:ing)?|located|home is) at|\baddress(?: is|:)|\b(?:ship|send|deliver|mail)(?:ed|ing)?"
-    r"(?: \w+){0,4} to|adresse(?: est|:| ist)|dirección(?: es|:)|endereço(?: é|:)|indirizzo(?: è|:))[^\n\d]{0,16}"
+    r"(?:\b(?:live[sd]?|living|reside[sd]?|stay(?:ing)?|located|home is) at|\baddress(?: is|:)"
+    r"|\b(?:ship|send|deliver|mail)(?:ed|ing)?"
+    r"(?: \w+){0,4} to|adresse(?: est|:| ist)|dirección(?: es|:)|endereço(?: é|:)|indirizzo(?: è"
+    r"|:))[^\n\d]{0,16}"
     rf"\d{{1,5}}[a-z]?(?: [\p{{L}}\d.'-]+){{1,3}} (?:{_STREETS})\b"
 )
-_CITY = compile_pattern(r"\b\p{Lu}[\p{L}.' -]{1,30}, [A-Z]{2} \d{5}(?:-\d{4})?\b", case_sensitive=True)
+_CITY = compile_pattern(
+    r"\b\p{Lu}[\p{L}.' -]{1,30}, [A-Z]{2} \d{5}(?:-\d{4})?\b", case_sensitive=True
+)
 _NUMBERED = compile_pattern(
-    r"(?i:\b(?:street|st|avenue|ave|road|rd|boulevard|blvd|lane|ln|drive|dr|court|ct|place|pl|way|terrace|close|crescent"
-    r"|square|sq|highway|hwy|parkway|pkwy|circle|cir|trail|mews|gardens|grove|alley|quay|row|walk|loop|plaza|broadway|box)\b)"
-    r"|(?i:stra(?:ße|sse|at)|str\.|gasse|allee|chaussee|laan|gracht|dijk|weg\b|platz|ring|damm|ufer|plein|kade|\bam\b|\ban der\b|\bim\b|unter den|\bzu[mr]\b)"
-    r"|(?i:\b(?:rue|bd|chemin|impasse|allée|quai|route|calle|c/|avenida|avda|av\.|paseo|carrer|camino|rua|travessa|praça|alameda"
-    r"|estrada|via|viale|piazza|corso|vicolo|largo|ul\.|ulic[ay]|al\.|số)\b?)|ул|пр-т|проспект|пер|вул|бульвар|Mah|So[kğ]|Sk\.|Cad"
+    r"(?i:\b(?:street|st|avenue|ave|road|rd|boulevard|blvd|lane|ln|drive|dr|court|ct|place|pl|way"
+    r"|terrace|close|crescent"
+    r"|square|sq|highway|hwy|parkway|pkwy|circle|cir|trail|mews|gardens|grove|alley|quay|row|walk"
+    r"|loop|plaza|broadway|box)\b)"
+    r"|(?i:stra(?:ße|sse|at)|str\.|gasse|allee|chaussee|laan|gracht|dijk|weg\b|platz|ring|damm"
+    r"|ufer|plein|kade|\bam\b|\ban der\b|\bim\b|unter den|\bzu[mr]\b)"
+    r"|(?i:\b(?:rue|bd|chemin|impasse|allée|quai|route|calle|c/|avenida|avda|av\.|paseo|carrer"
+    r"|camino|rua|travessa|praça|alameda"
+    r"|estrada|via|viale|piazza|corso|vicolo|largo|ul\.|ulic[ay]|al\.|số)\b?)|ул|пр-т|проспект"
+    r"|пер|вул|бульвар|Mah|So[kğ]|Sk\.|Cad"
     r"|[路街巷弄道号號栋幢室丁番都府県市区]|로|길|شارع|मकान|फ्लैट|प्लॉट|, [A-Z]{2} \d{5}",
     case_sensitive=True,
 )

@@ -66,7 +66,14 @@ class PiiSettings(SignalSettings):
     """`global.model_catalog.modules.classifier.pii`."""
 
     ignored_keys: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("model_ref", "model_id", "use_cpu", "use_mmbert_32k", "use_modernbert", "pii_mapping_path"),
+        (
+            "model_ref",
+            "model_id",
+            "use_cpu",
+            "use_mmbert_32k",
+            "use_modernbert",
+            "pii_mapping_path",
+        ),
         "personal data is found by rules",
     )
 
@@ -121,9 +128,7 @@ def _conversation(facts: RequestFacts) -> str:
     return _BETWEEN.join(parts)
 
 
-def _result(
-    findings: Sequence[Finding], threshold: float, allowed: frozenset[str]
-) -> SignalResult:
+def _result(findings: Sequence[Finding], threshold: float, allowed: frozenset[str]) -> SignalResult:
     counted = [
         finding
         for finding in findings

@@ -36,17 +36,18 @@ _NAMED_KEY = compile_pattern(
     capture=True,
 )
 _PASSWORD = compile_pattern(
-    r"(?:(?:\b|_)(?:pass ?word|passwd|pwd|pass ?phrase|pass ?code|passwort|kennwort|contrase[nñ]a"
+    r"(?:\b(?:pass|pw)\s?[:=]"
+    r"|(?:(?:\b|_)(?:pass ?word|passwd|pwd|pass ?phrase|pass ?code|passwort|kennwort|contrase[nñ]a"
     r"|mot de passe|senha"
     r"|palavra-passe|wachtwoord|has[lł]o|lösenord|mật khẩu)\b|[sş]ifre(?:m|niz)?|парол[ья]|密码"
     r"|密碼"
     r"|口令|パスワード|비밀번호|암호"
-    r"|كلمة (?:المرور|السر)|पासवर्ड|\b(?:pass|pw)\b)[\"'`]?(?: for [a-z0-9 ._@-]{1,40}?| (?:de"
+    r"|كلمة (?:المرور|السر)|पासवर्ड)[\"'`]?(?: for [a-z0-9 ._@-]{1,40}?| (?:de"
     r"|del|du|für|per|do|da) [a-z0-9 ._@-]{1,30}?)?"
     r"\s*(?:(?:is|was|are|to|ist|lautet|war|es|est|era|é|è|jest|to jest|это|是|为|為|はは?|는"
     r"|은|هي|है"
     r"|là|olarak)[ :：\"'“]"
-    r"|[:：=]|[是为為]|은 |는 |は| [\"'`“])\s*[\"'`“「]?([^\s\"'`“”」，。；、！？]{4,64})",
+    r"|[:：=]|[是为為]|은 |는 |は| [\"'`“]))\s*[\"'`“「]?([^\s\"'`“”」，。；、！？]{4,64})",
     capture=True,
 )
 _PIN = compile_pattern(
@@ -72,8 +73,6 @@ def find_credentials(text: Text) -> Iterator[Hit]:
         start, end = found.span(0)
         score = 0.5 if _FILLER.search(text.part(start, min(end, start + 200))) else 0.97
         yield Hit("API_KEY", score, start, end)
-    if _NAMES.search(text.utf8) is None:
-        return
     for found in text.places(_NAMED_KEY, 50):
         start, end = found.span(1)
         value = text.part(start, end)
@@ -87,22 +86,13 @@ def find_credentials(text: Text) -> Iterator[Hit]:
         yield Hit("PASSWORD", 0.9, *found.span(found.lastindex or 0))
 
 
-_NAMES = compile_pattern(
-    r"pass|\bpw\b|pass ?code|pwd|kennwort|contrase|mot de passe|senha|palavra-passe|wachtwoord"
-    r"|has[lł]o|[sş]ifre"
-    r"|lösenord|mật khẩu|парол|密码|密碼|口令|パスワード|비밀번호|암호|كلمة|पासवर्ड|token"
-    r"|secret|[ _-]?key\b"
-    r"|\bpin\b|pin码"
-)
-
-
 def _password(text: Text, start: int, end: int) -> Iterator[Hit]:
     value = text.part(start, end).rstrip(".,;!?。，；！")
     if len(value) < 4 or _NO_VALUE.search(value) or _CODE.search(value):
         return
-    has_sign = any(character.isdigit() or character in "!@#$%^&*_+-=~?" for character in value)
+    has_sign = any(character.isdigit() or character in "!@#$%^&*+~?" for character in value)
     if not value.isascii():
         return
     quoted = text.utf8[start - 1 : start] in (b'"', b"'", b"`") and end - start > 5
-    score = 0.93 if has_sign and value[0] != "-" else 0.9 if quoted else 0.6
+    score = 0.93 if has_sign and value[0] != "-" else 0.7 if quoted else 0.6
     yield Hit("PASSWORD", score, start, start + len(value.encode()))

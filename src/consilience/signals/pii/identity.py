@@ -159,6 +159,11 @@ def _is_nino(number: str) -> bool:
     )
 
 
+def _is_rrn(number: str) -> bool:
+    """Those given out since October 2020 end in random digits: only the date can be checked."""
+    return 1 <= int(number[2:4]) <= 12 and 1 <= int(number[4:6]) <= 31
+
+
 def _is_snils(number: str) -> bool:
     digits = re.sub(r"\D", "", number)
     total = sum(int(d) * w for d, w in zip(digits[:9], range(9, 0, -1), strict=True))
@@ -202,7 +207,7 @@ SCHEMES: tuple[Scheme, ...] = (
     _id("UK_NHS", r"\d{3}[ -]?\d{3}[ -]?\d{4}", nhs.is_valid),
     _id("NL_BSN", r"\d{9}", bsn.is_valid),
     _id("PL_PESEL", r"\d{11}", pesel.is_valid, 0.5),
-    _id("KR_RRN", r"\d{6}-[1-8]\d{6}", rrn.is_valid, 0.95),
+    _id("KR_RRN", r"\d{6}-[1-8]\d{6}", _is_rrn, 0.92),
     _id("KR_RRN", r"\d{13}", rrn.is_valid),
     _id("JP_MY_NUMBER", r"\d{4}[ -]?\d{4}[ -]?\d{4}", my_number.is_valid),
     _id("SE_PNR", r"(?:\d{2})?\d{6}[-+]\d{4}", personnummer.is_valid, 0.9),

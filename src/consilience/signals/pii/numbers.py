@@ -38,8 +38,8 @@ def stretches(text: Text) -> Iterator[Stretch]:
         if digits < _FEWEST_DIGITS:
             continue
         for begin in range(start, end, _LONGEST):
-            finish = min(begin + _LONGEST, end)
-            if left <= 0:
+            finish = min(begin + _LONGEST, end, begin + left)
+            if finish <= begin:
                 return
             left -= finish - begin
             yield Stretch(begin, finish, digits)

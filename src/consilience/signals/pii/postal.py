@@ -84,26 +84,10 @@ _CUED = compile_pattern(
 _CITY = compile_pattern(
     r"\b\p{Lu}[\p{L}.' -]{1,30}, [A-Z]{2} \d{5}(?:-\d{4})?\b", case_sensitive=True
 )
-_NUMBERED = compile_pattern(
-    r"(?i:\b(?:street|st|avenue|ave|road|rd|boulevard|blvd|lane|ln|drive|dr|court|ct|place|pl|way"
-    r"|terrace|close|crescent"
-    r"|square|sq|highway|hwy|parkway|pkwy|circle|cir|trail|mews|gardens|grove|alley|quay|row|walk"
-    r"|loop|plaza|broadway|box)\b)"
-    r"|(?i:stra(?:ße|sse|at)|str\.|gasse|allee|chaussee|laan|gracht|dijk|weg\b|platz|ring|damm"
-    r"|ufer|plein|kade|\bam\b|\ban der\b|\bim\b|unter den|\bzu[mr]\b)"
-    r"|(?i:\b(?:rue|bd|chemin|impasse|allée|quai|route|calle|c/|avenida|avda|av\.|paseo|carrer"
-    r"|camino|rua|travessa|praça|alameda"
-    r"|estrada|via|viale|piazza|corso|vicolo|largo|ul\.|ulic[ay]|al\.|số)\b?)|ул|пр-т|проспект"
-    r"|пер|вул|бульвар|Mah|So[kğ]|Sk\.|Cad"
-    r"|[路街巷弄道号號栋幢室丁番都府県市区]|로|길|شارع|मकान|फ्लैट|प्लॉट|, [A-Z]{2} \d{5}",
-    case_sensitive=True,
-)
 
 
 def find_addresses(text: Text) -> Iterator[Hit]:
     """Gives street addresses, and United States postal codes after city and state."""
-    if _NUMBERED.search(text.utf8) is None:
-        return
     for found in text.places(_ADDRESS, 50):
         yield Hit("STREET_ADDRESS", 0.92, *found.span(0))
     for found in text.places(_CUED, 50):

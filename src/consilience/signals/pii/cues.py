@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..patterns import Pattern, compile_pattern
+from ..patterns import Deferred, Pattern
 
 
 def said(cue: Pattern, before: str) -> bool:
@@ -10,7 +10,7 @@ def said(cue: Pattern, before: str) -> bool:
     return cue.search(before.encode()) is not None
 
 
-_cue = compile_pattern
+_cue = Deferred
 
 
 CARD = _cue(
@@ -38,7 +38,7 @@ IDENTITY = _cue(
     r"|ktp\b|\bnik\b|บัตรประชาชน|\bcnic\b|ausweis|personalausweis|documento|carta d.identit"
 )
 PHONE = _cue(
-    r"(?:phone|\btels?\b|\btél|tel[eé]f|telepho|telefoon|mobile|\bcell|\bcall(?:ed|ing|s)?\b"
+    r"(?:phone|landline|rückruf|\btels?\b|\btél|tel[eé]f|telepho|telefoon|mobile|\bcell|\bcall(?:ed|ing|s)?\b"
     r"|\btext\b|whats ?app|\bfax\b"
     r"|\bsms\b|\breach(?:ed)?\b|\bdial|\bring\b|\bhandy|\bmobil|portable|m[óo]vil|celular"
     r"|cellulare|telem[óo]v"
@@ -46,12 +46,12 @@ PHONE = _cue(
     r"|拨打|座机|携帯|전화|휴대폰|휴대전화"
     r"|연락처|핸드폰|هاتف|الهاتف|جوال|اتصل|تليفون|फ़ोन|फोन|मोबाइल|điện thoại|\bsđt\b|zadzwo|\bbel\b"
     r"|appele"
-    r"|joign|llám|llama|\bligue|\bliga|chiama|\bruf|anruf|erreich|\bsignal\b|telegram|gsm"
+    r"|joign|\bllám|\bllam(?:e|ar)\b|\bligue|\bliga|chiama|\bruf|anruf|erreich|\bsignal\b|telegram|gsm"
     r"|kom[óo]r|contact[oe]?\s?[:：])"
     r"[^\d\n]{0,30}\z"
 )
 PHONE_NOUN = _cue(
-    r"phone|\btels?\b|\btél|tel[eé]f|mobile|\bcell\b|\bfax\b|телефон|电话|電話|手机|手機|座机|携帯|전화|هاتف|फ़ोन|फोन"
+    r"phone|landline|\btels?\b|\btél|tel[eé]f|mobile|\bcell\b|\bfax\b|телефон|电话|電話|手机|手機|座机|携帯|전화|هاتف|फ़ोन|फोन"
     r"|điện thoại|\bsđt\b|kom[óo]r|cellulare|celular|m[óo]vil"
 )
 OTHER = _cue(

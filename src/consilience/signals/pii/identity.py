@@ -176,6 +176,12 @@ def _is_sg_nric(number: str) -> bool:
     return number[8] == ("JZIHGFEDCBA" if number[0] in "ST" else "XWUTRQPNMLK")[total % 11]
 
 
+def _is_mixed(number: str) -> bool:
+    """European vehicle numbers have no check digit."""
+    return 3 <= sum(map(str.isdigit, number)) <= 14
+
+
+_VIN = r"[A-HJ-NPR-Z0-9]{17}"
 _SEPARATED_CARD = r"\d{4}([ -])\d{4}\1\d{4}\1\d{1,7}|\d{4}([ -])\d{6}\2\d{4,5}"
 
 SCHEMES: tuple[Scheme, ...] = (
@@ -184,7 +190,8 @@ SCHEMES: tuple[Scheme, ...] = (
     _scheme("US_SSN", r"\d{3}-\d{2}-\d{4}", ssn.is_valid, 0.92, cued=0.97, cue=SSN),
     _scheme("US_SSN", r"\d{3} ?\d{2} ?\d{4}", ssn.is_valid, 0.0, cued=0.9, cue=SSN),
     _scheme("BANK_ACCOUNT", r"\d{9}", rtn.is_valid, 0.0, cued=0.92, cue=ABA),
-    _scheme("VEHICLE_ID", r"[A-HJ-NPR-Z0-9]{17}", _is_vin, 0.9, cued=0.97, cue=VEHICLE),
+    _scheme("VEHICLE_ID", _VIN, _is_vin, 0.9, cued=0.97, cue=VEHICLE),
+    _scheme("VEHICLE_ID", _VIN, _is_mixed, 0.0, cued=0.93, cue=VEHICLE),
     _id("US_ITIN", r"9\d{2}-\d{2}-\d{4}", itin.is_valid, 0.86),
     _id("CN_ID", r"\d{17}[0-9Xx]", ric.is_valid, 0.97),
     _id("ES_NIF", r"\d{8}[- ]?[A-Z]", dni.is_valid, 0.8),

@@ -20,6 +20,9 @@ PARTICLES = frozenset(
 
 NOT_NAMES = frozenset(
     {
+        *("passport", "no", "license", "vin", "mrn", "iban", "act", "protection", "care", "safety"),
+        *("zero", "portal", "success", "relations", "experience", "journey", "satisfaction"),
+        *("protocol", "server", "lifetime", "value", "acquisition", "rights", "history"),
         *("a", "account", "address", "admin", "adresse", "america", "american", "an"),
         *("and", "api", "are", "at", "avenue", "bank", "being"),
         *("best", "birth", "by", "call", "called", "can", "card", "cell", "celular"),

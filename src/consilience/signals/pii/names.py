@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from ..patterns import Match, compile_pattern
+from ..patterns import Deferred, Match
 from .finding import CERTAIN, Hit, Text
 from .name_words import NOT_NAMES, PARTICLES, SURNAMES
 
@@ -17,11 +17,11 @@ _ONE = r"\p{Lu}[\p{L}\p{M}'’-]*[\p{Ll}\p{M}]"
 _PARTICLE = (
     r"(?:(?:de la|de|da|do|dos|del|della|di|van der|van den|van|von|zu|bin|ibn|al|el|le|la|ten|y) )"
 )
-_MORE = rf"(?: (?:\p{{Lu}}\.|{_PARTICLE}?{_ONE}))"
+_MORE = rf"(?: (?:\p{{Lu}}\.?|{_PARTICLE}?{_ONE}))"
 _TWO = rf"{_ONE}{_MORE}{{1,3}}"
 _HAN_NAME = rf"(?:[{SURNAMES}]\p{{Han}}{{1,2}}|(?:欧阳|司马|上官|诸葛|司徒)\p{{Han}}{{1,2}})"
 
-_INTRODUCED = compile_pattern(
+_INTRODUCED = Deferred(
     rf"(?i:\bmy (?:full |first |last |real |legal |maiden )?name(?: is|'s|:)|\bi am called"
     rf"|(?:['’]s|\b(?:his|her|their)) (?:full )?name is|\bich hei(?:ß|ss)e|\bmein name ist"
     rf"|\bje m['’]appelle|\bmon nom est|\bme llamo|\bmi nombre(?: completo)? es|\bmi chiamo"
@@ -32,12 +32,13 @@ _INTRODUCED = compile_pattern(
     case_sensitive=True,
     capture=True,
 )
-_LOWER = compile_pattern(
-    r"\bmy (?:full )?name(?: is|'s) (\p{L}{2,20}(?: \p{L}{2,20})?)(?:\s*[,.;!\n]|\s+(?:and|i|i'm"
+_LOWER = Deferred(
+    r"\b(?:my (?:full )?name(?: is|'s)|full name\s?:) (\p{L}{2,20}(?: [\p{L}-]{2,20})?)"
+    r"(?:\s*[,.;!\n]|\s+(?:and|i|i'm"
     r"|from|my)\b|\s*\z)",
     capture=True,
 )
-_FIELD = compile_pattern(
+_FIELD = Deferred(
     rf"(?i:\b(?:(?:full |first |last |patient(?:'s)? |customer(?:'s)? |client(?:'s)? |employee "
     rf"|contact |legal |given |applicant |account holder |cardholder |student )?name|surname"
     rf"|patient|customer|client|employee|applicant|contact(?: person)?|account holder"
@@ -48,14 +49,16 @@ _FIELD = compile_pattern(
     rf"|kontoinhaber(?:in)?|nome(?: completo)?|nome e cognome|cognome|intestatario|paziente|cliente"
     rf"|naam|imię i nazwisko|pacjent(?:ka)?|ad soyad|isim|họ (?:và )?tên|nama)|ф\.?и\.?о\.?|имя"
     rf"|пациент(?:ка)?|клиент(?:ка)?|получатель|владелец)"
-    rf"[\"'*]*[ \t]*[:：=|][ \t\"'*]*({_ONE}(?:,? {_ONE}|{_MORE}){{1,3}})",
+    rf"[\"'*]*[ \t]*[:：=|][ \t\"'*]*({_ONE}(?:,? {_ONE}|{_MORE}){{1,3}}"
+    rf"|\p{{Lu}}{{2,}}(?:,? \p{{Lu}}+\.?){{1,3}}\b)",
     case_sensitive=True,
     capture=True,
 )
-_ROLE = compile_pattern(
+_ROLE = Deferred(
     rf"(?i:\b(?:(?:our |my |the |new )?(?:patient|customer|client|employee|applicant|tenant"
     rf"|cardholder|passenger|defendant|plaintiff|coworker|colleague|neighbou?r|roommate|ex-wife"
     rf"|ex-husband|wife|husband|landlord|boss|uncle|aunt|son|daughter|mother|father|brother|sister"
+    rf"|student|teacher|nurse|intern|candidate|assistant|(?:new )?hire"
     rf"|cousin|nephew|niece|grandmother|grandfather|grandma|grandpa|friend|therapist)"
     rf"|patientin|kund(?:e|in)|mitarbeiter(?:in)?|patiente?|client|cliente|paciente|paziente"
     rf"|paciënt|pacjent(?:ka)?|klient(?:ka)?)|пациент(?:ка|ки|ку)?|клиент(?:ка|а|у)?"
@@ -64,19 +67,20 @@ _ROLE = compile_pattern(
     case_sensitive=True,
     capture=True,
 )
-_TITLED = compile_pattern(
+_TITLED = Deferred(
     rf"\b(?:(?:Mr|Mrs|Ms|Miss|Mx|Herrn?|Frau|Sra?|[Ss]eñora?|[Ss]enhora?|Mme|Mlle|[Mm]onsieur"
-    rf"|[Mm]adame|Sig|[Ss]ignora?|Doña|Don|Pani?|Panu|[Mm]evrouw|[Mm]eneer)\.? (?:Dr\. )?"
+    rf"|[Mm]adame|Sig|[Ss]ignora?|Doña|Pani?|Panu|[Mm]evrouw|[Mm]eneer)\.? (?:Dr\. )?"
     rf"({_ONE})({_MORE}{{1,2}})?"
-    rf"|(?:Dr|Prof|Dott)\.? {_ONE}{_MORE}{{0,2}})",
+    rf"|(?:Dr|Prof|Dott|Don)\.? {_ONE}{_MORE}{{0,2}})",
     case_sensitive=True,
     capture=True,
 )
-_EASTERN = compile_pattern(
+_EASTERN = Deferred(
     rf"(?:姓\s?名|名字|联系人|聯絡人|收件人|收货人|收貨人|户名|持卡人|开户人|申请人)"
     rf"(?:[：:\s]+|叫|是|为)({_HAN_NAME})"
-    rf"|(?:客户|患者|病人|员工)(?:叫|是|为|姓名)?[：:\s]*({_HAN_NAME})"
+    rf"|(?:客户|患者|病人|员工|学生|同事|同学)(?:叫|是|为|姓名)?[：:\s]*({_HAN_NAME})"
     rf"|(?:帮|给|替|为)({_HAN_NAME})(?:写|发|起草|准备|安排|回)"
+    rf"|尊敬的?({_HAN_NAME})(?:先生|女士|小姐)"
     r"|(?:患者|お客様|社員)の?([\p{Han}]{3,5})(?:さん|様|氏)"
     rf"|(?:我叫|我的名字(?:叫|是)|名叫)({_HAN_NAME})|我是({_HAN_NAME})(?:[，,。！!；;\s]|\z)"
     r"|(?:氏\s?名|お?名前|担当者|患者名|宛名|お客様名)(?:は"
@@ -94,11 +98,17 @@ _EASTERN = compile_pattern(
     r"|मरीज़?)\s?([\p{Devanagari}]{2,15}(?: [\p{Devanagari}]{2,15})?)(?: है|[,।\n]|\z)",
     capture=True,
 )
-_HAN_TITLED = compile_pattern(rf"({_HAN_NAME}|[{SURNAMES}])(?:先生|女士|小姐|太太)", capture=True)
-_HERE_IS = compile_pattern(
+_HAN_TITLED = Deferred(rf"({_HAN_NAME}|[{SURNAMES}])(?:先生|女士|小姐|太太)", capture=True)
+_HERE_IS = Deferred(
     rf"(?:\A|[\n.!?])\s*(?:(?:Hi|Hello|Hey|Hallo|Hola|Bonjour)[,!.]? )?(?:[Tt]his is|I'm|I am"
-    rf"|[Ss]oy|[Ii]ch bin|[Ss]ou(?: o| a)?|[Ss]ono|[Jj]e suis) ({_TWO})(?:[,.;\n]| and | from "
+    rf"|[Cc]all me|[Ss]oy|[Ii]ch bin|[Ss]ou(?: o| a)?|[Ss]ono|[Jj]e suis) ({_TWO})(?:[,.;\n]| and | from "
     rf"| at | born | y | und | et | e )",
+    case_sensitive=True,
+    capture=True,
+)
+_SIGNED = Deferred(
+    rf"(?i:regards|sincerely|cheers|yours|grüßen|gruß|cordialement|saludos|atentamente|cumprimentos)"
+    rf"[,!.]?\s*\n\s*({_TWO})[ \t]*(?:\n|\z)",
     case_sensitive=True,
     capture=True,
 )
@@ -131,7 +141,21 @@ _NOT_HAN = (
         "高级",
         "高中",
     ),
-    *("高考", "何", "どの", "程序", "白领", "任何", "万一", "马上", "金融"),
+    *(
+        "高考",
+        "何",
+        "どの",
+        "程序",
+        "白领",
+        "任何",
+        "万一",
+        "马上",
+        "金融",
+        "高兴",
+        "高度",
+        "何时",
+        "方案",
+    ),
 )
 
 
@@ -143,7 +167,13 @@ def find_names(text: Text, contacts: Sequence[Hit]) -> Iterator[Hit]:
         contacts: e-mail addresses, telephone and account numbers that were found: a name beside
             one of them is its owner's.
     """
-    for pattern, score in ((_INTRODUCED, 0.95), (_FIELD, 0.93), (_ROLE, 0.9), (_HERE_IS, 0.9)):
+    for pattern, score in (
+        (_INTRODUCED, 0.95),
+        (_FIELD, 0.93),
+        (_ROLE, 0.9),
+        (_HERE_IS, 0.9),
+        (_SIGNED, 0.9),
+    ):
         for found in text.places(pattern, 50):
             start, end = found.span(1)
             if b"Name Is" in found.group():
@@ -225,7 +255,7 @@ def _is_name(name: str, fewest: int) -> bool:
         words = words[:1]
     if len(words) < fewest or any(word.lower().strip(".") in NOT_NAMES for word in words):
         return False
-    shouted = [word.isupper() and len(word) > 2 for word in words]
-    if any(shouted) and not all(shouted):
+    shouted = {word.isupper() for word in words if len(word.strip(".")) > 2}
+    if len(shouted) > 1:
         return False
     return fewest == 1 or all(word[0].isupper() for word in (words[0], words[-1]))

@@ -8,29 +8,25 @@ from collections.abc import Iterator
 
 from stdnum import bitcoin
 
-from ..patterns import compile_pattern
+from ..patterns import Deferred
 from .finding import Hit, Text
 
-_EMAIL = compile_pattern(
-    r"[A-Za-z0-9_][A-Za-z0-9._%+'-]*@[A-Za-z0-9](?:[A-Za-z0-9-]*\.)+[A-Za-z]+\b"
-)
-_SPELLED_EMAIL = compile_pattern(
+_EMAIL = Deferred(r"[A-Za-z0-9_][A-Za-z0-9._%+'-]*@[A-Za-z0-9](?:[A-Za-z0-9-]*\.)+[A-Za-z]+\b")
+_SPELLED_EMAIL = Deferred(
     r"\b[A-Za-z0-9][A-Za-z0-9._+-]* ?(?:\(at\)|\[at\]|\{at\}| at ) ?[A-Za-z0-9-]+"
     r" ?(?:\(dot\)|\[dot\]|\{dot\}| dot ) ?(?:com|org|net|edu|io|co|de|fr|es|it|uk|info|cn|jp|br"
     r"|in)\b"
 )
-_URL_LOGIN = compile_pattern(r"\b[a-z][a-z0-9+.-]*://[^\s/:@\"'<>]*:[^\s/@\"'<>]+@[A-Za-z0-9\[]")
-_IPV4 = compile_pattern(r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}\b")
-_IPV6 = compile_pattern(
-    r"\b(?:[0-9a-f]{1,4}:){2,7}(?::?[0-9a-f]{1,4}){1,7}\b|\b(?:[0-9a-f]{1,4}:){2,7}:"
-)
-_MAC = compile_pattern(
+_URL_LOGIN = Deferred(r"\b[a-z][a-z0-9+.-]*://[^\s/:@\"'<>]*:[^\s/@\"'<>]+@[A-Za-z0-9\[]")
+_IPV4 = Deferred(r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}\b")
+_IPV6 = Deferred(r"\b(?:[0-9a-f]{1,4}:){2,7}(?::?[0-9a-f]{1,4}){1,7}\b|\b(?:[0-9a-f]{1,4}:){2,7}:")
+_MAC = Deferred(
     r"\b[0-9a-f]{2}(?:(?::[0-9a-f]{2}){5}|(?:-[0-9a-f]{2}){5}|[0-9a-f]{2}(?:\.[0-9a-f]{4}){2})\b"
 )
-_BITCOIN = compile_pattern(
+_BITCOIN = Deferred(
     r"\b(?:bc1[a-z0-9]{11,71}|[13][1-9A-HJ-NP-Za-km-z]{25,34})\b", case_sensitive=True
 )
-_ETHEREUM = compile_pattern(r"\b0x[0-9a-f]{40}\b")
+_ETHEREUM = Deferred(r"\b0x[0-9a-f]{40}\b")
 
 _SAMPLE_DOMAINS = frozenset(
     {

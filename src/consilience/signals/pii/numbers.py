@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..patterns import compile_pattern
+from ..patterns import Deferred
 from .cues import OTHER, said
 from .finding import Hit, Text
 from .identity import IBAN_FORM, SCHEMES, Scheme, is_iban
@@ -14,7 +14,7 @@ MOST_STRETCHES = 200
 """Stretches of digits that one text is searched in."""
 MOST_BYTES = 4 * 1024
 """What all stretches have together."""
-_FEWEST_DIGITS = 6
+_FEWEST_DIGITS = 4
 _LONGEST = 512
 
 _NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
@@ -76,4 +76,4 @@ def _ibans(text: Text, start: int, end: int) -> Iterator[Hit]:
                 break
 
 
-_STRETCH = compile_pattern(_FORMAT, case_sensitive=True)
+_STRETCH = Deferred(_FORMAT, case_sensitive=True)

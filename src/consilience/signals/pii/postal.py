@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..patterns import compile_pattern
+from ..patterns import Deferred
 from .finding import Hit, Text
 
 _CAP = r"\p{Lu}[\p{L}\p{M}'’.-]*"
@@ -73,17 +73,17 @@ _SURE = (
     r"(?:मकान|फ्लैट|प्लॉट)\s?(?:नंबर|संख्या|नं\.?)\s?[A-Z]?-?\d{1,4}",
     r"\b[Ss]ố \d{1,4},? (?:đường|phố) \p{Lu}",
 )
-_ADDRESS = compile_pattern("|".join(_SURE), case_sensitive=True)
-_CUED = compile_pattern(
+_ADDRESS = Deferred("|".join(_SURE), case_sensitive=True)
+_CUED = Deferred(
     r"(?:\b(?:live[sd]?|living|reside[sd]?|stay(?:ing)?|located|home is) at|\baddress(?: is|:)"
     r"|\b(?:ship|send|deliver|mail)(?:ed|ing)?"
     r"(?: \w+){0,4} to|adresse(?: est|:| ist)|dirección(?: es|:)|endereço(?: é|:)|indirizzo(?: è"
     r"|:))[^\n\d]{0,16}"
     rf"\d{{1,5}}[a-z]?(?: [\p{{L}}\d.'-]+){{1,3}} (?:{_STREETS})\b"
+    r"|\b\d{1,5} (?:main|oak|elm|maple|pine|cedar|birch|walnut|park|church|high|mill|school"
+    r"|hill|lake|station|washington|lincoln) (?:street|st|avenue|ave|road|rd|lane|ln|drive|dr)\b"
 )
-_CITY = compile_pattern(
-    r"\b\p{Lu}[\p{L}.' -]{1,30}, [A-Z]{2} \d{5}(?:-\d{4})?\b", case_sensitive=True
-)
+_CITY = Deferred(r"\b\p{Lu}[\p{L}.' -]{1,30}, [A-Z]{2} \d{5}(?:-\d{4})?\b", case_sensitive=True)
 
 
 def find_addresses(text: Text) -> Iterator[Hit]:

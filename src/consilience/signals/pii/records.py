@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..patterns import Pattern, compile_pattern
+from ..patterns import Deferred, Pattern
 from .finding import Hit, Text
 
 _IS = (
@@ -26,7 +26,7 @@ class Record(NamedTuple):
 
 
 def _record(type_: str, labels: str, value: str) -> Record:
-    return Record(type_, compile_pattern(rf"(?:{labels}){_IS}({value})\b", capture=True))
+    return Record(type_, Deferred(rf"(?:{labels}){_IS}({value})\b", capture=True))
 
 
 RECORDS = (
@@ -37,7 +37,7 @@ RECORDS = (
         r"|паспорт\w*(?: серии| серия)?|护照|護照|パスポート番号|旅券番号|旅券|여권"
         r"|جواز(?: السفر| سفر)?|पासपोर्ट"
         r"|pasaport\w*|hộ chiếu",
-        r"[A-Z]{0,3}[0-9]{6,9}|[A-Z0-9]{8,9}|[0-9]{2} ?[0-9]{2} [0-9]{6}",
+        r"(?:[A-Z]{2} )?[A-Z]{0,3}[0-9]{6,9}|[A-Z0-9]{8,9}|[0-9]{2} ?[0-9]{2} [0-9]{6}",
     ),
     _record(
         "US_DRIVER_LICENSE",
@@ -79,7 +79,7 @@ RECORDS = (
         "ZIP_CODE",
         r"\bzip(?:[ -]?code)?\b|post(?:al)?[ -]?code|postleitzahl|\bPLZ\b|code postal"
         r"|c[oó]digo postal|\bCEP\b"
-        r"|codice postale|\bCAP\b|kod pocztowy|почтов\w+ индекс|индекс|邮编|邮政编码|郵遞區號"
+        r"|codice postale|kod pocztowy|почтов\w+ индекс|индекс|邮编|邮政编码|郵遞區號"
         r"|郵便番号|〒|우편번호"
         r"|الرمز البريدي|पिन कोड|posta kodu",
         r"[0-9]{5}-[0-9]{3,4}|[0-9]{4} ?[A-Z]{2}|[0-9]{3}-[0-9]{4}|[0-9]{2}-[0-9]{3}|[0-9]{4,6}"
@@ -103,7 +103,7 @@ RECORDS = (
         r"[A-Z]{0,3}[0-9][A-Z0-9-]{6,16}",
     ),
 )
-_CHINESE_PLATE = compile_pattern(
+_CHINESE_PLATE = Deferred(
     r"[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][A-Z][·• ]?[A-Z0-9]{5,6}\b",
     case_sensitive=True,
 )

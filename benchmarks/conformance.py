@@ -22,12 +22,10 @@ from ruamel.yaml import YAML
 
 from consilience.chat.request import ChatRequest
 from consilience.config import Config, load_config
-from consilience.decisions.scores import ScoreTrace
-from consilience.decisions.trace import RuleTrace, matched_rules, obstacles
+from consilience.decisions.trace import matched_rules, obstacles
 from consilience.errors import ConfigError
 from consilience.router import Consideration, DecisionTrace
 from consilience.signal_models import prepared_router
-from consilience.signals import UNAVAILABLE
 
 PROBES, CONFIG = "probes.yaml", "config.yaml"
 _PASSED_ON = ("tools", "tool_choice")
@@ -52,8 +50,6 @@ class Miss:
     """None: no decision matched."""
     why: Sequence[str]
     """Which signals led there, in words."""
-    unavailable: frozenset[str] = frozenset()
-    """Signal families that the expected decision asks for and this version does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +159,7 @@ def judged(probe: Probe, considered: Consideration) -> Miss | None:
     if chosen:
         rules = ", ".join(matched_rules(chosen.trace)) or "no condition"
         why.append(f"{got}: rests on {rules}")
-    families = frozenset((*_families(expected.trace), *_failed_inputs(considered)))
-    return Miss(probe, got, why, families & UNAVAILABLE.keys())
+    return Miss(probe, got, why)
 
 
 def _reasons(considered: Consideration, expected: DecisionTrace) -> Iterator[str]:
@@ -180,19 +175,6 @@ def _reasons(considered: Consideration, expected: DecisionTrace) -> Iterator[str
         yield f"{state}: {', '.join(dict.fromkeys(names))}"
 
 
-def _families(trace: RuleTrace) -> Iterator[str]:
-    if trace.type is not None:
-        yield trace.type
-    for child in trace.children:
-        yield from _families(child)
-
-
-def _failed_inputs(considered: Consideration) -> Iterator[str]:
-    for trace in considered.projections:
-        if isinstance(trace, ScoreTrace):
-            yield from (each.input.key.kind for each in trace.inputs if each.error)
-
-
 def report_of(scored: Score) -> Iterator[str]:
     """Gives the lines that tell of one recipe."""
     right = scored.total - len(scored.misses)
@@ -200,9 +182,6 @@ def report_of(scored: Score) -> Iterator[str]:
     for miss in scored.misses:
         yield f"  {miss.probe.id}: expected {miss.probe.expected}, got {miss.got or 'nothing'}"
         yield from (f"      {line}" for line in miss.why)
-    absent = sorted(set().union(*(miss.unavailable for miss in scored.misses)))
-    if absent:
-        yield f"  not available in this version, so never a match: {', '.join(absent)}"
 
 
 def below(scores: Sequence[Score], least: Mapping[str, float]) -> list[str]:

@@ -12,6 +12,7 @@ from consilience.errors import ConfigError
 from consilience.router import Router
 from consilience.signals.authz import AuthzSettings
 from consilience.signals.modality import ModalitySettings
+from consilience.signals.pii import PiiSettings
 
 from .builders import data
 
@@ -36,7 +37,11 @@ def services(**authz: Any) -> dict[str, Any]:
 
 def test_settings_have_their_defaults_when_nothing_is_said() -> None:
     settings = build_config(data(), environ={}).global_.signal_settings
-    assert settings == {"authz": AuthzSettings(), "modality": ModalitySettings()}
+    assert settings == {
+        "authz": AuthzSettings(),
+        "modality": ModalitySettings(),
+        "pii": PiiSettings(),
+    }
 
 
 async def test_settings_reach_the_rules_when_they_are_given() -> None:
@@ -60,6 +65,10 @@ async def test_settings_reach_the_rules_when_they_are_given() -> None:
         (
             {"global": {"model_catalog": {"modules": {"modality_detector": {"method": "x"}}}}},
             "global.model_catalog.modules.modality_detector.method",
+        ),
+        (
+            {"global": {"model_catalog": {"modules": {"classifier": {"pii": {"threshold": 2}}}}}},
+            "global.model_catalog.modules.classifier.pii.threshold",
         ),
     ],
 )

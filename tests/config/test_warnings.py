@@ -33,6 +33,16 @@ def test_plain_configuration_has_no_warning() -> None:
         ("global", {"services": {"authz": {"providers": []}}}, "global.services.authz.providers"),
         ("global", {"stores": {}}, "global.stores"),
         ("global", {"model_catalog": {"kbs": []}}, "global.model_catalog.kbs"),
+        (
+            "global",
+            {"model_catalog": {"modules": {"classifier": {"domain": {"threshold": 0.5}}}}},
+            "global.model_catalog.modules.classifier.domain",
+        ),
+        (
+            "global",
+            {"model_catalog": {"modules": {"classifier": {"pii": {"model_ref": "x"}}}}},
+            "global.model_catalog.modules.classifier.pii.model_ref",
+        ),
         ("global", {"integrations": {"tools": {}}}, "global.integrations.tools"),
         ("global", {"router": {"learning": {}}}, "global.router.learning"),
         (

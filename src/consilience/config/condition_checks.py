@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 
 from ..decisions.projections import KIND as PROJECTION
 from ..rules.grammar import Condition, RuleNode
-from ..signals import UNAVAILABLE
 from .paths import Finding, Path, dotted
 from .routing import KINDS, RecipeRouting
 from .validation import near
@@ -35,8 +34,6 @@ def check_name(
     profile: RecipeRouting, kind: str, name: str, path: Path, profile_path: Path
 ) -> Iterator[Finding]:
     """Checks the `type` and `name` of the block at `path`."""
-    if kind in UNAVAILABLE:
-        return
     if kind not in SECTIONS:
         yield unknown_kind(kind, path)
         return
@@ -59,9 +56,9 @@ def check_name(
 
 def unknown_kind(kind: str, path: Path) -> Finding:
     """Says that the `type` of the block at `path` is none."""
-    kinds = sorted({*SECTIONS, *UNAVAILABLE})
+    kinds = sorted(SECTIONS)
     by_list = {where[-1]: k for k, where in SECTIONS.items()}
-    by_list |= {key: k for k, key in UNAVAILABLE.items()} | {"projections": PROJECTION}
+    by_list |= {"projections": PROJECTION}
     return Finding(
         (*path, "type"),
         f'there is no signal kind "{kind}"; known: {", ".join(kinds)}',

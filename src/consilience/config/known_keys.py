@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..loopers import LOOPERS
-from ..signals import SIGNALS, UNAVAILABLE
+from ..signals import SIGNALS
 from .algorithm import REMOVED, UNSUPPORTED
 from .paths import ROOT, Finding, Path, dotted
 
@@ -39,7 +39,6 @@ _GLOBAL: Mapping[str, str] = {
     "global.model_catalog.external[].llm_endpoint.prompt_template": "helpers are sent messages",
     "global.model_catalog.modules.prompt_compression": "signals read bounded parts of a prompt",
     "global.model_catalog.modules.classifier.mcp": "classifiers run in this process",
-    "global.model_catalog.modules.classifier.pii": "no classifiers are loaded",
     **{
         f"global.model_catalog.modules.hallucination_mitigation.{name}": "answers are not checked"
         for name in _HALLUCINATION
@@ -77,8 +76,6 @@ def _ignored() -> dict[tuple[str, ...], str]:
                 patterns[f"global.{signal.settings_key}.{key}"] = lost
     for profile in ("routing", f"recipes{_ITEM}.routing"):
         patterns |= {f"{profile}.{key}": lost for key, lost in _PROFILE.items()}
-        for kind, key in UNAVAILABLE.items():
-            patterns[f"{profile}.signals.{key}"] = f"conditions on {kind} never match"
         for signal in SIGNALS:
             for key, lost in signal.Rule.ignored_keys.items():
                 patterns[f"{profile}.signals.{signal.config_key}{_ITEM}.{key}"] = lost

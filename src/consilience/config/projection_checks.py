@@ -12,7 +12,7 @@ from ..decisions.projections import KIND as PROJECTION
 from ..decisions.projections import METRIC_TYPE, Output, Partition, Projections, Score, ScoreInput
 from ..decisions.scores import cycles
 from ..rules.grammar import RuleNode, conditions_of
-from ..signals import SIGNALS, UNAVAILABLE
+from ..signals import SIGNALS
 from ..signals.base import composer_of
 from .condition_checks import SECTIONS, check_name, check_rules
 from .duplicates import duplicates
@@ -26,13 +26,11 @@ def check_projections(profile: RecipeRouting, path: Path) -> Iterator[Finding]:
     here: Path = (*path, "projections")
     projections = profile.projections
     yield from _check_names(projections, here)
-    known = frozenset(kind for kind in MEMBER_KINDS if kind not in UNAVAILABLE)
     for i, partition in enumerate(projections.partitions):
         place: Path = (*here, "partitions", i)
         yield from _check_filled(partition.members, partition.name, (*place, "members"))
         yield from check_default(partition, place)
-        if known.issuperset(MEMBER_KINDS):
-            yield from check_members(partition, profile.names, place, path)
+        yield from check_members(partition, profile.names, place, path)
     for i, score in enumerate(projections.scores):
         place = (*here, "scores", i, "inputs")
         yield from _check_filled(score.inputs, score.name, place)
@@ -189,8 +187,8 @@ def _check_input(
             yield _no_score(each.name or "", scores, (*path, "name"), home)
     elif each.type == METRIC_TYPE:
         return  # `check_metrics` looks into the knowledge bases
-    elif each.type not in (*SECTIONS, *UNAVAILABLE):
-        kinds = sorted({*SECTIONS, *UNAVAILABLE, "score", METRIC_TYPE})
+    elif each.type not in SECTIONS:
+        kinds = sorted({*SECTIONS, "score", METRIC_TYPE})
         yield Finding(
             (*path, "type"),
             f'an input cannot be of type "{each.type}"; known: {", ".join(kinds)}',

@@ -21,10 +21,10 @@ from .keyword import Keyword
 from .language import Language
 from .metadata import Metadata
 from .modality import Modality
+from .pii import Pii
 from .preference import Preference
 from .reask import Reask
 from .structure import Structure
-from .unavailable import UNAVAILABLE
 from .user_feedback import UserFeedback
 
 SIGNALS: tuple[type[Signal[Any]], ...] = (
@@ -48,7 +48,8 @@ SIGNALS: tuple[type[Signal[Any]], ...] = (
     FactCheck,
     UserFeedback,
     Classifier,
+    Pii,
 )
 """Every kind that this version evaluates."""
 
-__all__ = ["SIGNALS", "UNAVAILABLE"]
+__all__ = ["SIGNALS"]

@@ -28,7 +28,6 @@ from .base import (
     WaitingSignal,
 )
 from .models import Comparison, NotReadyError, SignalModels
-from .unavailable import UNAVAILABLE
 from .vectors import Vectors, VectorSignal
 
 log = logging.getLogger(__name__)
@@ -300,6 +299,4 @@ def _is_wanted(
 
 
 def _why_missing(key: SignalKey) -> str:
-    if key.kind in UNAVAILABLE:
-        return f"signal family {key.kind!r} is not available in this version"
     return f"no {key.kind} signal named {key.name!r} is configured"

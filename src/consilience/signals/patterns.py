@@ -7,7 +7,7 @@ what makes other engines take exponential time; patterns that use them are refus
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, cached_property, partial
 from typing import Protocol
 
 import re2  # type: ignore[import-untyped]  # publishes no types
@@ -109,16 +109,49 @@ def _start_of_character(text: bytes, at: int) -> int:
     return at
 
 
-def compile_pattern(pattern: str, *, case_sensitive: bool = False) -> Pattern:
+def compile_pattern(
+    pattern: str, *, case_sensitive: bool = False, capture: bool = False
+) -> Pattern:
     """Compiles one pattern.
+
+    Args:
+        pattern: in RE2's syntax.
+        case_sensitive: whether letter case counts.
+        capture: whether matches tell where groups are, which costs time when there are any.
 
     Raises:
         ValueError: RE2 refuses it; says why in words for its author.
     """
     try:
-        return _compiled(pattern.encode("utf-8", "replace"), case_sensitive)
+        return _compiled(pattern.encode("utf-8", "replace"), case_sensitive, capture=capture)
     except re2.error as exc:
         raise ValueError(_refusal(pattern, exc)) from None
+
+
+class Deferred:
+    """A pattern that is compiled when it is first used, for those that few configurations need.
+
+    Many large patterns take long enough to compile that no import should wait for them.
+    """
+
+    def __init__(
+        self, pattern: str, *, case_sensitive: bool = False, capture: bool = False
+    ) -> None:
+        self._make = partial(
+            compile_pattern, pattern, case_sensitive=case_sensitive, capture=capture
+        )
+
+    @cached_property
+    def _pattern(self) -> Pattern:
+        return self._make()
+
+    def search(self, text: bytes, start: int = 0, /) -> Match | None:
+        """Gives the first match from an offset in bytes, None when there is none."""
+        return self._pattern.search(text, start)
+
+    def finditer(self, text: bytes, /) -> Iterator[Match]:
+        """Gives the matches that do not overlap, in order."""
+        return self._pattern.finditer(text)
 
 
 def any_of(patterns: Sequence[str], *, case_sensitive: bool = False) -> Pattern | None:

@@ -14,7 +14,8 @@ from ..loopers.reasoning import ReasoningDialect
 from .fields import HeaderName, Line, Name, NotNegative, SecretHeader, SecretHeaders, Section
 
 CHAT_PATH = "/v1/chat/completions"
-_ENDPOINT = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?\Z")
+_HOST_AND_PORT = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?"
+_ENDPOINT = re.compile(rf"{_HOST_AND_PORT}\Z")
 
 Price = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 
@@ -43,8 +44,16 @@ def _address(value: str) -> str:
     return value.rstrip("/")
 
 
-Endpoint = Annotated[str, AfterValidator(_endpoint)]
-Address = Annotated[str, AfterValidator(_address)]
+Endpoint = Annotated[
+    str,
+    AfterValidator(_endpoint),
+    Field(json_schema_extra={"pattern": f"^{_HOST_AND_PORT}$"}),
+]
+Address = Annotated[
+    str,
+    AfterValidator(_address),
+    Field(json_schema_extra={"pattern": r"^https?://[^\s/?#@]+(?:/[^\s?#]*)?$"}),
+]
 
 
 class BackendRef(Section):

@@ -136,7 +136,11 @@ class SignalsBase(Section):
 
 def _derive_signals() -> type[SignalsBase]:
     fields: dict[str, Any] = {
-        signal.config_key: (GenericAlias(tuple, (signal.Rule, ...)), ()) for signal in SIGNALS
+        signal.config_key: (
+            GenericAlias(tuple, (signal.Rule, ...)),
+            Field(default=(), description=signal.__doc__),
+        )
+        for signal in SIGNALS
     }
     return create_model(
         "Signals",

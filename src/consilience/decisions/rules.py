@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
@@ -26,6 +25,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from ..signals.predicate import Predicate
+from ..signals.spelling import in_any_case
 
 MAX_DEPTH = 32
 """Levels of a rule tree."""
@@ -50,10 +50,6 @@ class Condition(_Frozen):
     on_error: Literal["match", "no_match"] | None = None
     """What a signal that failed counts as. `no_match`, the default, leaves the condition unknown,
     so that NOT does not turn a failure into a match."""
-
-
-def _upper(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
 
 
 _LEAF_KEYS = frozenset(Condition.model_fields)
@@ -119,7 +115,7 @@ RuleNode = Annotated[Union[Condition, "Combination"], WrapValidator(_node)]
 class Combination(_Frozen):
     """An inner node: AND (all), OR (any) or NOT (its one child does not match)."""
 
-    operator: Annotated[Operator, BeforeValidator(_upper)]
+    operator: Annotated[Operator, in_any_case("AND", "OR", "NOT")]
     conditions: tuple[RuleNode, ...]
     """AND of none always matches, with confidence 0; OR of none never does."""
 

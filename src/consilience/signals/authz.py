@@ -16,15 +16,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from .base import PureSignal, RequestFacts, SignalResult, SignalRule, SignalSettings
+from .spelling import in_any_case
 
 MAX_GROUPS = 256
-
-
-def _title(value: object) -> object:
-    return value.capitalize() if isinstance(value, str) else value
 
 
 def _header_name(value: str) -> str:
@@ -41,7 +38,7 @@ class Subject(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Annotated[Literal["User", "Group"], BeforeValidator(_title)]
+    kind: Annotated[Literal["User", "Group"], in_any_case("User", "Group")]
     name: Annotated[str, Field(min_length=1, max_length=256)]
 
 

@@ -24,7 +24,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
-    BeforeValidator,
     Field,
     ValidationError,
     ValidationInfo,
@@ -46,16 +45,13 @@ from .patterns import (
     compile_pattern,
     literal,
 )
-
-
-def _upper(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
+from .spelling import in_any_case
 
 
 class KeywordRule(SignalRule):
     """One entry of `routing.signals.keywords`."""
 
-    operator: Annotated[Literal["AND", "OR", "NOR"], BeforeValidator(_upper)] = "OR"
+    operator: Annotated[Literal["AND", "OR", "NOR"], in_any_case("AND", "OR", "NOR")] = "OR"
     """Whether all, any or none of the keywords must occur; letter case is free."""
     method: Literal["regex", "bm25", "ngram", "fuzzy"] | None = None
     """Absent: literal words. See above."""

@@ -40,7 +40,11 @@ def _needs_responses(template: str) -> str:
     return template
 
 
-Template = Annotated[str, AfterValidator(_needs_responses)]
+Template = Annotated[
+    str,
+    AfterValidator(_needs_responses),
+    Field(json_schema_extra={"pattern": r"\{\{responses\}\}|^\s*$"}),
+]
 
 
 def _without_nulls(model: type[BaseModel], given: object) -> object:
@@ -106,7 +110,7 @@ def _seat_entry(entry: object) -> object:
     return {"model": entry} if isinstance(entry, str) else entry
 
 
-PanelEntry = Annotated[Seat, BeforeValidator(_seat_entry)]
+PanelEntry = Annotated[Seat, BeforeValidator(_seat_entry, json_schema_input_type=ModelName | Seat)]
 
 
 class FusionOptions(LooperOptions):

@@ -119,6 +119,44 @@ def test_request_that_would_be_refused_ends_as_asking_would(file: Path) -> None:
     assert "calls that would be made" not in result.out
 
 
+UNAVAILABLE = """\
+    - name: learned
+      priority: 900
+      rules: {type: keyword, name: weigh}
+      modelRefs: [{model: cheap}, {model: strong}]
+      algorithm: {type: router_dc}
+"""
+
+
+def test_algorithm_that_is_not_available_is_named(tmp_path: Path) -> None:
+    file = written(tmp_path, routing_yaml(more=UNAVAILABLE))
+
+    result = invoke("explain", "compare a and b", "--config", file)
+
+    assert result.code != 0
+    assert (
+        "refused    decision 'learned' matched, but its algorithm 'router_dc' is not available"
+        in result.out
+    )
+
+
+WEIGHTED = """\
+    - name: shared
+      priority: 900
+      rules: {type: keyword, name: weigh}
+      modelRefs: [{model: cheap, weight: 0}, {model: strong, weight: 1}]
+"""
+
+
+def test_model_that_would_be_drawn_is_named(tmp_path: Path) -> None:
+    file = written(tmp_path, routing_yaml(more=WEIGHTED))
+
+    result = invoke("explain", "compare a and b", "--config", file)
+
+    assert "route      decision shared, static: strong answers" in result.out
+    assert "estimate   1 call," in result.out
+
+
 def test_terminal_gets_no_escape_sequence_of_the_prompt(file: Path) -> None:
     assert "\x1b" not in invoke("explain", "compare \x1b[31mred", "--config", file).out
 

@@ -69,6 +69,7 @@ class ModelRef(Section):
     lora_name: Name | None = None
     """An adapter of the model, asked in its place."""
     weight: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] | None = None
+    """Share of the conversations of a plain route; 0: it only stands in. Fusion has no use for it."""
     use_reasoning: Flag | None = None
     """Whether the model is told to reason. None: it is told so only if an effort is named."""
     reasoning_effort: Line | None = None
@@ -106,8 +107,10 @@ class Decision(Section):
     rules: RuleNode | None = None
     """None always matches, with confidence 0."""
     model_refs: Annotated[tuple[ModelRef, ...], Field(alias="modelRefs")] = ()
+    """Of a plain route: one is drawn if any has a `weight`, else the first is asked; the others
+    stand in, in order. Of Fusion: the panel, unless `analysis_models` names it."""
     algorithm: Algorithm | None = None
-    """None: the first of `model_refs` answers."""
+    """None: one of `modelRefs` answers; see there."""
     plugins: tuple[DecisionPlugin, ...] = ()
     output_contract: str = ""
     """Appended to the final prompt."""

@@ -12,10 +12,12 @@ from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
 
 from ..loopers.reasoning import ReasoningDialect
 from .fields import HeaderName, Line, Name, NotNegative, SecretHeader, SecretHeaders, Section
+from .paths import KEY_LIKE
 
 CHAT_PATH = "/v1/chat/completions"
 _HOST_AND_PORT = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?"
 _ENDPOINT = re.compile(rf"{_HOST_AND_PORT}\Z")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 Price = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 
@@ -56,6 +58,21 @@ Address = Annotated[
 ]
 
 
+def _variable_name(value: str) -> str:
+    if not _VARIABLE.match(value) or KEY_LIKE.search(value):
+        raise ValueError(
+            "must be the name of an environment variable, such as ACME_KEY, that holds the key"
+        )
+    return value
+
+
+VariableName = Annotated[
+    str,
+    AfterValidator(_variable_name),
+    Field(json_schema_extra={"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}),
+]
+
+
 class BackendRef(Section):
     """One endpoint that serves a model."""
 
@@ -83,7 +100,7 @@ class BackendRef(Section):
     chat_path: Line | None = None
     """Replaces `/chat/completions` after `base_url`, or `/v1/chat/completions` after `endpoint`."""
     api_key: SecretHeader | None = None
-    api_key_env: Name | None = None
+    api_key_env: VariableName | None = None
     """The environment variable that holds the key."""
     api_key_file: Name | None = None
     """The file that holds the key; relative to the configuration file."""

@@ -226,6 +226,27 @@ def test_every_signal_has_a_section_that_says_what_it_is() -> None:
         assert known[signal.config_key]["description"] == " ".join(str(signal.__doc__).split())
 
 
+def says_something(node: dict[str, Any]) -> bool:
+    """Whether a key has a hint: its own, or that of the section it takes."""
+    if "description" in node or "$ref" in node:
+        return True
+    parts = [node.get("items"), node.get("additionalProperties"), *node.get("anyOf", ())]
+    return any(says_something(part) for part in parts if isinstance(part, dict))
+
+
+def test_every_key_has_a_hint() -> None:
+    sections = {"": SCHEMA, **SCHEMA["$defs"]}
+
+    silent = [
+        f"{name}.{key}"
+        for name, node in sections.items()
+        for key, value in node.get("properties", {}).items()
+        if key not in ("name", "version") and not says_something(value)
+    ]
+
+    assert silent == []
+
+
 def test_docstrings_of_a_model_include_inherited_ones() -> None:
     told = field_docs(FusionPlugin)
 

@@ -91,6 +91,7 @@ class BackendRef(Section):
     provider: Line | None = None
     """Vendor of the API; `local` means that this process serves the model itself."""
     auth_header: HeaderName = "Authorization"
+    """The header that carries the key."""
     auth_prefix: Line = "Bearer"
     """Written before the key; empty for the key alone."""
     extra_headers: SecretHeaders = Field(default_factory=dict)
@@ -100,6 +101,7 @@ class BackendRef(Section):
     chat_path: Line | None = None
     """Replaces `/chat/completions` after `base_url`, or `/v1/chat/completions` after `endpoint`."""
     api_key: SecretHeader | None = None
+    """The key itself; better in the environment or a file."""
     api_key_env: VariableName | None = None
     """The environment variable that holds the key."""
     api_key_file: Name | None = None
@@ -151,8 +153,11 @@ class Pricing(Section):
     """What a model costs, per million tokens."""
 
     currency: Line = "USD"
+    """Costs are told for USD only."""
     prompt_per_1m: Price = Decimal(0)
+    """Prompt tokens."""
     completion_per_1m: Price = Decimal(0)
+    """Tokens of the answer."""
     cached_input_per_1m: Price | None = None
     """Prompt tokens read from the provider's cache; None: as `prompt_per_1m`."""
     cache_write_per_1m: Price | None = None
@@ -198,6 +203,7 @@ class ProviderDefaults(Section):
     default_reasoning_effort: Name | None = None
     """Of `modelRefs` that switch reasoning on without an effort of their own. Default: high."""
     reasoning_families: Mapping[str, ReasoningFamily] = {}
+    """How models are told to reason, by family."""
 
 
 class Providers(Section):

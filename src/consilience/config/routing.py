@@ -44,28 +44,36 @@ class Lora(Section):
     name: Name
     """What decisions and clients call it, and what is sent upstream."""
     description: str = ""
+    """For people; `/v1/models` shows it."""
 
 
 class ModelCard(Section):
     """What is known about a model. Decisions and panels go by it, backends do not."""
 
     name: Name
+    """A model of `providers.models`."""
     param_size: Line | None = None
+    """For people."""
     context_window_size: Positive | None = None
     """Tokens that prompt and answer may have together."""
     description: str = ""
+    """For people; `/v1/models` shows it."""
     capabilities: tuple[Line, ...] = ()
+    """What it can do: tools, vision and the like."""
     loras: tuple[Lora, ...] = ()
     quality_score: Number | None = None
     """0 to 1, as its owner judges it."""
     modality: Line | None = None
+    """What it works on: text, image and the like."""
     tags: tuple[Line, ...] = ()
+    """For people."""
 
 
 class ModelRef(Section):
     """A model that a decision may use."""
 
     model: Name
+    """A model of `providers.models`, or a LoRA."""
     lora_name: Name | None = None
     """An adapter of the model, asked in its place."""
     weight: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] | None = None
@@ -75,6 +83,7 @@ class ModelRef(Section):
     reasoning_effort: Line | None = None
     """How much. Default: `providers.defaults.default_reasoning_effort`."""
     reasoning_description: str = ""
+    """For people."""
 
     @property
     def target(self) -> str:
@@ -93,13 +102,16 @@ class DecisionPlugin(Section):
     """A plugin of a decision; accepted, not acted on."""
 
     type: Literal[PLUGINS]  # type: ignore[valid-type]  # a tuple of literals, listed once
+    """Which plugin."""
 
 
 class Decision(Section):
     """A route's policy: when it applies, which models it has, and what is done with them."""
 
     name: Name
+    """Shown in headers, traces and logs."""
     description: str = ""
+    """For people."""
     priority: Whole = 0
     """The bigger wins."""
     tier: NotNegative = 0
@@ -179,7 +191,9 @@ class Recipe(Section):
     """A named profile, reached through an entrypoint."""
 
     name: Name
+    """What entrypoints call it."""
     description: str = ""
+    """For people."""
     routing: RecipeRouting = RecipeRouting()
 
 
@@ -187,6 +201,7 @@ class Entrypoint(Section):
     """Request-facing names that lead to a recipe."""
 
     model_names: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """What clients put into `model`."""
     recipe: Name
     """A recipe's name, or `default` for the top-level routing."""
 

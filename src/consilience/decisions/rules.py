@@ -45,6 +45,7 @@ class Condition(_Frozen):
     name: Annotated[str, Field(min_length=1)]
     """The name of one of its results."""
     label: str | None = None
+    """For people."""
     predicate: Predicate | None = None
     """Asks for the raw value instead of the match."""
     on_error: Literal["match", "no_match"] | None = None
@@ -116,6 +117,7 @@ class Combination(_Frozen):
     """An inner node: AND (all), OR (any) or NOT (its one child does not match)."""
 
     operator: Annotated[Operator, in_any_case("AND", "OR", "NOT")]
+    """Letter case is free."""
     conditions: tuple[RuleNode, ...]
     """AND of none always matches, with confidence 0; OR of none never does."""
 

@@ -39,7 +39,9 @@ class Subject(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Annotated[Literal["User", "Group"], in_any_case("User", "Group")]
+    """A user or a group; letter case is free."""
     name: Annotated[str, Field(min_length=1, max_length=256)]
+    """Compared exactly."""
 
 
 class RoleBinding(SignalRule):
@@ -59,7 +61,9 @@ class Identity(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     user_id_header: HeaderName = "x-authz-user-id"
+    """Holds the user's id."""
     user_groups_header: HeaderName = "x-authz-user-groups"
+    """Holds the groups, separated by commas."""
 
 
 class AuthzSettings(SignalSettings):

@@ -49,6 +49,7 @@ class ContextRule(SignalRule):
     """One entry of `routing.signals.context`."""
 
     min_tokens: Tokens = 0
+    """The least; such as 999, `32K` or `1M`."""
     max_tokens: Tokens | None = None
     """None or 0: no upper end."""
 

@@ -56,7 +56,9 @@ class KeywordRule(SignalRule):
     method: Literal["regex", "bm25", "ngram", "fuzzy"] | None = None
     """Absent: literal words. See above."""
     case_sensitive: bool = False
+    """Whether letter case counts."""
     keywords: Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_PATTERNS)]
+    """Words, phrases or regular expressions (RE2)."""
     fuzzy_match: bool = False
     """Adds approximate matching to literal words and regular expressions."""
     fuzzy_threshold: Annotated[int, Field(ge=0, le=100)] = 2
@@ -64,7 +66,9 @@ class KeywordRule(SignalRule):
     bm25_threshold: Annotated[float, Field(ge=0)] = 0.1
     """Least score; 0 is met by any shared word."""
     ngram_threshold: Annotated[float, Field(ge=0, le=1)] = 0.4
+    """Least share of common n-grams."""
     ngram_arity: Annotated[int, Field(ge=1, le=16)] = 3
+    """Characters of an n-gram."""
 
     @property
     def is_fuzzy(self) -> bool:

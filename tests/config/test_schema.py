@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # publishes no types
 
 from consilience.config import build_config, parse_config
 from consilience.config.field_docs import field_docs
 from consilience.config.known_keys import IGNORED
+from consilience.config.paths import Path as Place
+from consilience.config.paths import value_at
 from consilience.config.positions import read_yaml
 from consilience.config.routing import Decision
 from consilience.config.schema import config_schema
+from consilience.errors import ConfigError
 from consilience.loopers.fusion.options import FusionPlugin
 from consilience.signals import SIGNALS
 
@@ -129,6 +136,11 @@ ENVIRON = {"NUMBER": "8899", "WORD": "confidence", "HOST": "127.0.0.1"}
             )
             for kind in ("User", "GROUP")
         ),
+        signals(
+            keywords=[
+                {"name": "a", "keywords": ["x"], "fuzzy_threshold": "2", "case_sensitive": "yes"}
+            ]
+        ),
         rule(LEAF),
         rule({"operator": "and"}),
         rule({"operator": "Or", "conditions": [LEAF, {"operator": "not", "conditions": [LEAF]}]}),
@@ -175,6 +187,8 @@ def test_variables_are_accepted_in_place_of_numbers_and_words() -> None:
         rule({**LEAF, "operator": "AND"}),
         rule({"operator": "AND", "conditions": [{"operator": "XOR", "conditions": []}]}),
         rule({"type": "keywords", "name": "a"}),
+        signals(keywords=[{"name": "a", "keywords": ["x"], "case_sensitive": "maybe"}]),
+        signals(language=[{"name": "en", "threshold": "half"}]),
         fusion(analysis_models=[7]),
         fusion(analysis_models=["large"], synthesis_template="without a place"),
         data(listeners=[{"timeout": "soon"}]),
@@ -185,6 +199,33 @@ def test_variables_are_accepted_in_place_of_numbers_and_words() -> None:
 )
 def test_wrong_shapes_are_refused(document: dict[str, Any]) -> None:
     assert complaints(document) != []
+
+
+EXAMPLE = read_yaml((ROOT / "examples" / "vllm-and-openrouter.yaml").read_text("utf-8")).data
+TEXTS = ("", "x", "5", "300s", "16K", "or", "yes", "$$", "${HOME}")
+VALUES: tuple[Any, ...] = (None, True, 0, 1, -1, 2.5, *TEXTS, [], {}, ["x"])
+
+
+def places(value: Any, path: Place = ()) -> Iterator[Place]:
+    """Every path of a document but the top."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value)
+    for step, below in entries:
+        yield (*path, step)
+        if isinstance(below, dict | list):
+            yield from places(below, (*path, step))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(list(places(EXAMPLE))), st.sampled_from(VALUES))
+def test_whatever_loads_is_accepted(place: Place, value: Any) -> None:
+    document = copy.deepcopy(EXAMPLE)
+    value_at(document, place[:-1])[place[-1]] = value
+    try:
+        build_config(document, environ={"HOME": "here"})
+    except ConfigError:
+        return
+
+    assert complaints(document) == []
 
 
 def section(*names: str) -> Any:

@@ -29,6 +29,11 @@ _Node = dict[str, Any]
 _VARIABLE = r"\$(?:\$|\{?[A-Za-z_])"
 """A text with a variable in it, which may come to anything. See `environment`."""
 _NUMBERS = ("integer", "number", "boolean")
+_IN_TEXT = {
+    "boolean": "^(?:[Tt]rue|TRUE|[Ff]alse|FALSE|[Yy]es|YES|[Nn]o|NO|[Oo]n|ON|[Oo]ff|OFF)$",
+    "integer": r"^[-+]?[0-9]+$",
+    "number": r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$",
+}
 _IS_NOT = {"properties": {"operator": {"pattern": "^[Nn][Oo][Tt]$"}}, "required": ["operator"]}
 _HAS_ONE_CHILD = {
     "properties": {"conditions": {"minItems": 1, "maxItems": 1}},
@@ -67,10 +72,19 @@ class _Generator(GenerateJsonSchema):
             made.pop("default", None)
         return made
 
+    def bool_schema(self, schema: core_schema.BoolSchema) -> dict[str, Any]:
+        return _as_text_too(super().bool_schema(schema), schema)
+
+    def int_schema(self, schema: core_schema.IntSchema) -> dict[str, Any]:
+        return _as_text_too(super().int_schema(schema), schema)
+
+    def float_schema(self, schema: core_schema.FloatSchema) -> dict[str, Any]:
+        return _as_text_too(super().float_schema(schema), schema)
+
     def decimal_schema(self, schema: core_schema.DecimalSchema) -> dict[str, Any]:
         number = {"minimum": schema.get("ge"), "maximum": schema.get("le")}
         bounds = {k: float(v) for k, v in number.items() if v is not None}
-        return {"type": "number", **bounds}
+        return _as_text_too({"type": "number", **bounds}, schema)
 
     def encode_default(self, dft: Any) -> Any:
         encoded = super().encode_default(dft)
@@ -92,6 +106,13 @@ class _Generator(GenerateJsonSchema):
             # `operator: AND` alone is one of no conditions; see `shorthand`.
             made |= {"required": ["operator"], "if": _IS_NOT, "then": _HAS_ONE_CHILD}
         return made
+
+
+def _as_text_too(made: dict[str, Any], schema: Any) -> dict[str, Any]:
+    """Lets a value be written as text where the model, not being strict, reads it from text."""
+    if schema.get("strict"):
+        return made
+    return {**made, "type": [made["type"], "string"], "pattern": _IN_TEXT[made["type"]]}
 
 
 def _for_people(text: str) -> str:
@@ -145,7 +166,7 @@ def _let_variables_in(node: _Node) -> None:
         node["anyOf"] = [{"enum": words}, {"type": "string", "pattern": _VARIABLE}]
     elif node.get("type") in _NUMBERS:
         node |= {"type": [node["type"], "string"], "pattern": _VARIABLE}
-    elif node.get("type") == "string" and "pattern" in node:
+    elif "pattern" in node:
         node["pattern"] = f"{_VARIABLE}|{node['pattern']}"
 
 

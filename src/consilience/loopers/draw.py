@@ -7,14 +7,14 @@ user message. So each conversation keeps its model, and that model's prefix cach
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
+from typing import Any
 
-from ..chat.codec import encode
 from ..chat.request import ChatRequest
 
 _READ = 64 * 1024
-"""Bytes of the message that count; more would tell nothing more apart."""
+"""Characters of the message that count; more would tell nothing more apart."""
 
 
 def draw(weights: Sequence[float], seed: bytes) -> int:
@@ -35,18 +35,23 @@ def conversation_seed(request: ChatRequest) -> bytes:
     """Gives what is the same for every request of one conversation: 16 bytes."""
     messages = request.messages
     first = next((m for m in messages if m["role"] == "user"), messages[0])
-    hashed = blake2b(request.model.encode("utf-8", "replace") + b"\0", digest_size=16)
-    hashed.update(_read(first.get("content"))[:_READ])
+    hashed = blake2b(request.model.encode("utf-8", "replace"), digest_size=16)
+    left = _READ
+    for text in _texts(first.get("content")):
+        hashed.update(b"\0" + text[:left].encode("utf-8", "replace"))
+        left -= len(text) + 1
+        if left <= 0:
+            break
     return hashed.digest()
 
 
-def _read(content: object) -> bytes:
+def _texts(content: Any) -> Iterator[str]:
+    """Every text in a message, an image's address among them, in the order of the message."""
     if isinstance(content, str):
-        return content[:_READ].encode("utf-8", "replace")
-    try:
-        return encode(content)
-    except ValueError:  # what is no JSON cannot be sent either: the upstream will say so
-        return b""
+        yield content
+    elif isinstance(content, Mapping | Sequence):
+        for below in content.values() if isinstance(content, Mapping) else content:
+            yield from _texts(below)
 
 
 def _share(seed: bytes, position: int) -> float:

@@ -14,7 +14,10 @@ from consilience.delivery import Delivery
 from consilience.errors import (
     UnusableAnswerError,
     UpstreamConnectionError,
+    UpstreamError,
+    UpstreamProtocolError,
     UpstreamStatusError,
+    UpstreamTimeoutError,
 )
 from consilience.loopers.base import Outcome, StageRecord
 from consilience.reply import Begin, Chunk, Event
@@ -79,6 +82,14 @@ async def _streamed(delivery: Delivery, *, usage: bool = False) -> list[Event]:
 
     await delivery.stream(emit, include_usage=usage)
     return events
+
+
+async def _got(delivery: Delivery, *, streamed: bool) -> str:
+    return _text(await _streamed(delivery)) if streamed else (await delivery.whole()).text
+
+
+def _status(model: str, code: int) -> UpstreamStatusError:
+    return UpstreamStatusError(f"answered with status {code}", model=model, status_code=code)
 
 
 def _text(events: Sequence[Event]) -> str:
@@ -170,6 +181,54 @@ async def test_a_plain_model_s_empty_answer_is_its_answer(streamed: bool) -> Non
         assert last["choices"][0]["finish_reason"] == "stop"
     else:
         assert (await delivery.whole()).text == ""
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("code", [400, 404, 409, 413, 415, 422])
+async def test_a_plain_model_s_refusal_of_the_request_is_final(code: int, streamed: bool) -> None:
+    script = {"first": _status("first", code), "second": "never"}
+    delivery = _delivery(script, "first", "second", stage="single")
+
+    with pytest.raises(UpstreamStatusError) as caught:
+        await _got(delivery, streamed=streamed)
+
+    assert (caught.value.status, caught.value.model) == (code, "first")
+    assert [r.model for r in delivery.records] == ["first"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        *(_status("first", code) for code in (401, 408, 429, 500, 503, 504)),
+        UpstreamConnectionError("refused", model="first"),
+        UpstreamTimeoutError("did not answer in time", model="first"),
+        UpstreamProtocolError("not JSON", model="first"),
+    ],
+    ids=lambda failure: f"{failure.code}-{failure.status_code}",
+)
+async def test_another_model_stands_in_when_a_plain_one_fails(
+    failure: UpstreamError, streamed: bool
+) -> None:
+    delivery = _delivery({"first": failure, "second": "rescued"}, "first", "second", stage="single")
+
+    assert await _got(delivery, streamed=streamed) == "rescued"
+    assert [(r.stage, r.model, r.status != "ok") for r in delivery.records] == [
+        ("single", "first", True),
+        ("single", "second", False),
+    ]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_refusal_by_one_that_stands_in_says_nothing_of_the_request(streamed: bool) -> None:
+    script = {"first": _status("first", 503), "second": _status("second", 400)}
+    delivery = _delivery(script, "first", "second", stage="single")
+
+    with pytest.raises(UpstreamStatusError) as caught:
+        await _got(delivery, streamed=streamed)
+
+    assert (caught.value.model, caught.value.status) == ("first", 502)
+    assert [r.model for r in delivery.records] == ["first", "second"]
 
 
 async def test_nothing_is_spliced_in_once_a_token_is_out() -> None:

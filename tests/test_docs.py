@@ -337,7 +337,8 @@ def test_shown_commands_and_options_exist() -> None:
 def names_of(words: str) -> list[str]:
     """The commands that a line shows: `models pull|list|rm` are three."""
     first, *rest = words.split()
-    return [f"models {sub}" for sub in rest[0].split("|")] if first == "models" else [first]
+    is_group = any(name.startswith(f"{first} ") for name in commands())
+    return [f"{first} {sub}" for sub in rest[0].split("|")] if is_group else [first]
 
 
 def options_in(words: str) -> set[str]:

@@ -37,6 +37,9 @@ pytestmark = pytest.mark.anyio
 
 ASKED = {"model": "vllm-sr/fusion", "messages": HELLO}
 NEVER = Reply("x", delay_s=math.inf)
+PLAIN = (
+    "priority: 0\n    - {name: plain, priority: 9, modelRefs: [{model: a}, {model: b}, {model: j}]}"
+)
 
 
 def _config(**parts: str) -> Config:
@@ -185,6 +188,24 @@ def test_a_writer_that_hangs_is_waited_for_when_nothing_can_stand_in(streamed: b
     with pytest.raises(DeadlineExceededError) as caught:
         _answered(fusion_script(final=NEVER), streamed=streamed, **parts)
     assert caught.value.spent
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_plain_route_has_time_left_for_the_next_model_when_one_hangs(streamed: bool) -> None:
+    script = {"a": NEVER, "b": Reply("rescued", delay_s=20), "j": "never"}
+    config = _config(listener="timeout: 100s", decision=PLAIN)
+
+    async def asked() -> tuple[str, float]:
+        async with Gateway(config, upstream=ScriptedUpstream(script)) as gateway:
+            body = {"model": "auto", "messages": HELLO}
+            if not streamed:
+                return (await gateway.complete(body)).text, anyio.current_time()
+            events = [event async for event in gateway.stream(body)]
+        return "".join(e.text for e in events if isinstance(e, Chunk)), anyio.current_time()
+
+    text, seconds = run(asked)
+    assert text == "rescued"
+    assert seconds == pytest.approx(90, abs=1)
 
 
 async def test_the_deadline_holds_for_the_whole_request() -> None:

@@ -105,7 +105,7 @@ def panel(*models: str, **fields: Any) -> list[dict[str, Any]]:
 async def test_all_decisions_compete_when_the_model_is_an_auto_alias(alias: str) -> None:
     found = await route(alias, "compare a and b")
     assert isinstance(found.looper, Single)
-    assert found.looper.models_used == ("coder",)
+    assert found.looper.models_used == ("coder", "cheap")
     assert (found.decision, found.algorithm, found.recipe) == ("quick", "static", "default")
     assert [d.name for d in found.decisions] == ["deep", "quick", "unsupported"]
     assert [d.matched for d in found.decisions] == [True, True, False]

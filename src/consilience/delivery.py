@@ -72,7 +72,7 @@ class Delivery:
         """Gets the final answer whole.
 
         Raises:
-            ConsilienceError: the last fallback's failure.
+            ConsilienceError: the last failure that says something of the models.
         """
         last: ConsilienceError | None = None
         finals = self._finals()
@@ -88,7 +88,7 @@ class Delivery:
             except ConsilienceError as exc:
                 usage = completion.usage if completion else None
                 self._note_failure(exc, final.model, begun, usage)
-                last = exc
+                last = self._telling(last, exc)
                 continue
             self._note(final.model, begun, None, completion.usage)
             return self._finished(completion)
@@ -102,6 +102,7 @@ class Delivery:
         Raises:
             ConsilienceError: `committed` says whether anything had been passed on.
         """
+        last: ConsilienceError | None = None
         finals = self._finals() if self.outcome.finish is None else [await self.whole()]
         for position, final in enumerate(finals):
             begun = anyio.current_time()
@@ -111,8 +112,9 @@ class Delivery:
                     ttft_ms = await self._relay(final, relay, emit)
             except ConsilienceError as exc:
                 self._note_failure(exc, final.model, begun, relay.usage)
+                last = exc if self.committed else self._telling(last, exc)
                 if self.committed or position == len(finals) - 1:
-                    raise self._final_failure(exc) from exc
+                    raise self._final_failure(last) from exc
                 continue
             if isinstance(final, ChatRequest):
                 self._note(final.model, begun, ttft_ms, relay.usage)
@@ -134,6 +136,20 @@ class Delivery:
         if self.usage is not None:
             body["usage"] = self.usage.as_body()
         return self._traced(body)
+
+    def _telling(self, before: ConsilienceError | None, exc: ConsilienceError) -> ConsilienceError:
+        """Of two failures, gives the one to tell the client if all else fails, too.
+
+        Raises:
+            ConsilienceError: `exc`, a model's refusal of the client's own request, which no other
+                model mends. A refusal by one that only stands in says nothing of the request.
+        """
+        refused = isinstance(exc, UpstreamStatusError) and exc.reason == "rejected"
+        if self.outcome.stage == "synthesis" or not refused:
+            return exc
+        if before is None:
+            raise exc
+        return before
 
     def _final_failure(self, exc: ConsilienceError) -> ConsilienceError:
         """What the client is told: after a deliberation, no status that speaks of its request.

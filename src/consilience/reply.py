@@ -100,7 +100,10 @@ def response_headers(
     """
     deliberated = outcome.stage == "synthesis"
     headers = {**route_headers(route), "x-vsr-selected-model": model}
-    degraded = outcome.extension.degraded(delivery or None) if outcome.extension else ()
+    if outcome.extension is not None:
+        degraded = outcome.extension.degraded(delivery or None)
+    else:
+        degraded = [(r.stage, r.reason) for r in delivery if r.reason is not None]
     if degraded:
         headers["x-vsr-degraded"] = "; ".join(f"{stage}={reason}" for stage, reason in degraded)
     if debug and deliberated:

@@ -73,16 +73,31 @@ def test_check_gives_warnings_as_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize("as_json", [(), ("--json",)])
 def test_check_refuses_what_is_no_readable_text(tmp_path: Path, as_json: tuple[str, ...]) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"version: v0.3\nname: caf\xe9\n")
+    (tmp_path / "wide.yaml").write_bytes("version: v0.3\n".encode("utf-16"))
+    (tmp_path / "picture.yaml").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    (tmp_path / "large.yaml").write_text(f"# {'x' * 5_000_000}\n")
     said = {
         "missing.yaml": "No such file",
         ".": "Is a directory",
-        "latin.yaml": "not text in UTF-8",
+        "latin.yaml": "not text in UTF-8: byte e9",
+        "wide.yaml": "text in UTF-16",
+        "picture.yaml": "the file is not text",
+        "large.yaml": "the file has 4.8 MB; a configuration may have at most 2 MB",
     }
     for name, reason in said.items():
         result = invoke("check", name, *as_json)
 
         assert result.code == 1
         assert reason in (result.out if as_json else result.err)
+
+
+def test_check_reads_json_too(tmp_path: Path) -> None:
+    models = [{"name": "small", "backend_refs": [{"endpoint": "127.0.0.1:8000"}]}]
+    text = json.dumps({"version": "v0.3", "providers": {"models": models}}, indent="\t")
+
+    result = invoke("check", written(tmp_path, text))
+
+    assert (result.code, result.err) == (0, "")
 
 
 def test_check_refuses_a_file_that_cannot_be_opened(tmp_path: Path) -> None:

@@ -135,6 +135,44 @@ def test_request_that_would_be_refused_ends_as_asking_would(file: Path) -> None:
     assert "calls that would be made" not in result.out
 
 
+UNAVAILABLE = """\
+    - name: learned
+      priority: 900
+      rules: {type: keyword, name: weigh}
+      modelRefs: [{model: cheap}, {model: strong}]
+      algorithm: {type: router_dc}
+"""
+
+
+def test_algorithm_that_is_not_available_is_named(tmp_path: Path) -> None:
+    file = written(tmp_path, routing_yaml(more=UNAVAILABLE))
+
+    result = invoke("explain", "compare a and b", "--config", file)
+
+    assert result.code != 0
+    assert (
+        "refused    decision 'learned' matched, but its algorithm 'router_dc' is not available"
+        in result.out
+    )
+
+
+WEIGHTED = """\
+    - name: shared
+      priority: 900
+      rules: {type: keyword, name: weigh}
+      modelRefs: [{model: cheap, weight: 0}, {model: strong, weight: 1}]
+"""
+
+
+def test_model_that_would_be_drawn_is_named(tmp_path: Path) -> None:
+    file = written(tmp_path, routing_yaml(more=WEIGHTED))
+
+    result = invoke("explain", "compare a and b", "--config", file)
+
+    assert "route      decision shared, static: strong answers" in result.out
+    assert "estimate   1 call," in result.out
+
+
 def test_terminal_gets_no_escape_sequence_of_the_prompt(file: Path) -> None:
     assert "\x1b" not in invoke("explain", "compare \x1b[31mred", "--config", file).out
 
@@ -178,26 +216,48 @@ def test_bytes_that_are_no_text_are_refused(file: Path, tmp_path: Path) -> None:
     assert (result.code, result.err) == (2, "error: the prompt: not text in UTF-8\n")
 
 
-PAGE = (Path(__file__).parents[2] / "docs" / "routing.md").read_text(encoding="utf-8")
-SHOWN = re.findall(
-    r'```console\n\$ consilience explain "([^"]*)" [^\n]*\n(.*?)```', PAGE, re.DOTALL
-)
+DOCUMENTS = Path(__file__).parents[2]
+PAGE = (DOCUMENTS / "docs" / "routing.md").read_text(encoding="utf-8")
+README = (DOCUMENTS / "README.md").read_text(encoding="utf-8")
+SHOWN = re.compile(r'```console\n\$ consilience explain "([^"]*)"[^\n]*\n(.*?)```', re.DOTALL)
 
 
 def without_times(text: str) -> list[str]:
     return [re.sub(r"[\d.]+ ms$", "", line.rstrip()) for line in text.splitlines()]
 
 
-@pytest.mark.parametrize(("prompt", "output"), SHOWN, ids=["panel", "single"])
-def test_page_shows_what_is_printed(
-    prompt: str, output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (text,) = re.findall(r"```yaml\n(version:.*?)```", PAGE, re.DOTALL)
+def explained(prompt: str, page: str, folder: Path) -> list[str]:
+    """What is printed of a prompt with the configuration that a page shows."""
+    text = re.findall(r"```yaml\n(version:.*?)```", page, re.DOTALL)[0]
+    result = invoke("explain", prompt, "--config", written(folder, text))
+    return without_times(result.out)
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_KEY", "a-key")
+    monkeypatch.setenv("OPENROUTER_API_KEY", "a-key")
 
-    result = invoke("explain", prompt, "--config", written(tmp_path, text))
 
-    assert without_times(result.out) == without_times(output)
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize(("prompt", "output"), SHOWN.findall(PAGE), ids=["panel", "single"])
+def test_page_shows_what_is_printed(prompt: str, output: str, tmp_path: Path) -> None:
+    assert explained(prompt, PAGE, tmp_path) == without_times(output)
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize(("prompt", "output"), SHOWN.findall(README), ids=["panel", "single"])
+def test_readme_shows_what_is_printed_where_it_leaves_nothing_out(
+    prompt: str, output: str, tmp_path: Path
+) -> None:
+    printed = "\n".join(explained(prompt, README, tmp_path))
+    pieces = [piece.strip("\n") for piece in output.split("...\n")]
+
+    places = [f"\n{printed}\n".find(f"\n{piece}\n") for piece in pieces]
+
+    assert len(pieces) > 2
+    assert -1 not in places
+    assert places == sorted(places)
 
 
 def test_projections_are_drawn_with_what_each_input_added(tmp_path: Path) -> None:

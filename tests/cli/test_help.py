@@ -9,7 +9,7 @@ import pytest
 
 from support.command import environment, invoke, run
 
-COMMANDS = ("serve", "ask", "check", "init", "doctor", "models")
+COMMANDS = ("serve", "ask", "check", "config", "init", "doctor", "models")
 HEAVY = ("aiohttp", "starlette", "uvicorn", "pydantic", "rich", "ruamel", "orjson")
 
 

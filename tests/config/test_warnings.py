@@ -94,6 +94,22 @@ def test_algorithm_that_is_not_available_says_who_gets_501() -> None:
     assert (loaded.supported, loaded.options) == (False, None)
 
 
+def test_model_without_a_weight_beside_others_is_told_of() -> None:
+    refs = [{"model": "small", "weight": 3}, {"model": "large"}]
+
+    found = warnings(routing=decision(modelRefs=refs))
+
+    (message,) = found.values()
+    assert list(found) == ["routing.decisions[0].modelRefs[1]"]
+    assert message.startswith('"large" has no `weight` beside others')
+
+
+def test_weights_say_nothing_of_a_panel() -> None:
+    refs = [{"model": "small", "weight": 0}, {"model": "large"}]
+
+    assert warnings(routing=decision(modelRefs=refs, algorithm={"type": "fusion"})) == {}
+
+
 def test_decision_plugin_is_named_by_its_type() -> None:
     plugins = [{"type": "rag", "configuration": {"api_key": "x", "deep": {"er": "${UNSET}"}}}]
 

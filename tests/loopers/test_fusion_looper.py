@@ -275,5 +275,6 @@ async def test_single_passes_the_request_on_to_its_first_model() -> None:
     request = asking(plugins=[{"id": "web"}], n=2)
     outcome = await single.deliberate(request, Models({}), observe_nothing)
     assert outcome.final == request.replace(model="m")
-    assert (outcome.fallbacks, outcome.records, single.models_used) == ((), (), ["m"])
+    assert list(outcome.fallbacks) == [request.replace(model="n")]
+    assert (outcome.records, single.models_used) == ((), ("m", "n"))
     assert outcome.spent.total_tokens == 0

@@ -94,6 +94,33 @@ async def test_switch_of_the_first_model_is_set_when_there_are_several() -> None
     assert asked.body["chat_template_kwargs"] == {"enable_thinking": False}
 
 
+async def test_drawn_model_is_asked_first_and_the_others_stand_in_in_order() -> None:
+    binding = Binding(
+        decision="d", models=["a", "b", "c"], reasoning=(ON, None, OFF), weights=(0.0, 0.0, 1.0)
+    )
+    looper = Single(SingleOptions(), binding).prepare(asking())
+
+    outcome = await looper.deliberate(asking(), Models({}), observe_nothing)
+
+    finals = [outcome.final, *outcome.fallbacks]
+    asked = [(f.model, f.body.get("chat_template_kwargs")) for f in finals]
+    assert asked == [
+        ("c", {"enable_thinking": False}),
+        ("a", {"enable_thinking": True}),
+        ("b", None),
+    ]
+    assert looper.prepare(asking("another")) is looper
+
+
+def test_only_the_drawn_model_is_planned() -> None:
+    binding = Binding(decision="d", models=["a", "b"], weights=(0.0, 1.0))
+    looper = Single(SingleOptions(), binding).prepare(asking())
+
+    (call,) = looper.plan(asking(), answer_tokens=10)
+
+    assert (call.model, looper.models_used) == ("b", ("b", "a"))
+
+
 async def panel_of(options: dict[str, Any], request: ChatRequest) -> list[ChatRequest]:
     looper = Fusion(
         FusionOptions.model_validate({"model": "j", **options}),

@@ -16,15 +16,15 @@ from consilience.signals.base import (
     SignalKey,
     SignalResult,
     SignalRule,
+    WaitingSignal,
 )
 from consilience.signals.evaluation import INLINE_BYTES, SignalSet
 from consilience.signals.keyword import KeywordRule
-from consilience.signals.unavailable import UNAVAILABLE
 
 pytestmark = pytest.mark.anyio
 
 
-class Slow(Signal[SignalRule]):
+class Slow(WaitingSignal[SignalRule]):
     """Never ends by itself."""
 
     kind: ClassVar[str] = "slow"
@@ -36,7 +36,7 @@ class Slow(Signal[SignalRule]):
         raise AssertionError
 
 
-class Broken(Signal[SignalRule]):
+class Broken(WaitingSignal[SignalRule]):
     kind: ClassVar[str] = "broken"
     config_key: ClassVar[str] = "brokens"
     Rule: ClassVar[type[SignalRule]] = SignalRule
@@ -76,7 +76,7 @@ class Blocking(PureSignal[SignalRule]):
         return {}
 
 
-class Met(Signal[SignalRule]):
+class Met(WaitingSignal[SignalRule]):
     """Matches when both of its instances were running at the same time."""
 
     kind: ClassVar[str] = "met"
@@ -145,14 +145,6 @@ async def test_every_rule_is_evaluated_when_none_is_named() -> None:
     assert {key.name: r.matched for key, r in results.items()} == {"a": True, "b": False}
 
 
-@pytest.mark.parametrize("kind", sorted(UNAVAILABLE))
-async def test_result_is_an_error_when_the_family_is_not_available(kind: str) -> None:
-    key = SignalKey(kind, "anything")
-    result = (await SignalSet.build(RULES, {key}).evaluate(facts()))[key]
-    assert not result.matched
-    assert "not available in this version" in (result.error or "")
-
-
 async def test_result_is_an_error_when_no_such_rule_is_configured() -> None:
     key = SignalKey("keyword", "nobody")
     result = (await SignalSet.build(RULES, {key}).evaluate(facts()))[key]
@@ -205,10 +197,6 @@ async def test_pure_kind_is_late_when_the_text_is_long_and_it_does_not_end() -> 
     finally:
         Blocking.released.set()
     assert results[SignalKey("blocking", "rule")].error == "not evaluated within 10 ms"
-
-
-async def test_pure_kind_is_evaluated_like_any_other_when_it_is_awaited() -> None:
-    assert await signal(Forgetful).evaluate(facts()) == {}
 
 
 @pytest.mark.parametrize("text", ["compare this", "compare " + "x" * INLINE_BYTES])

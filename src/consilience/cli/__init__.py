@@ -28,6 +28,12 @@ models_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(models_app, name="models")
+config_app = typer.Typer(
+    help="The format of the configuration file.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(config_app, name="config")
 
 ConfigOption = Annotated[
     Path | None,
@@ -180,6 +186,12 @@ def init(
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Look at everything the gateway needs and say what to mend."""
     _run("doctor", "doctor", config=config, as_json=as_json)
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the configuration file's JSON Schema (draft 2020-12), for editors."""
+    _run("schema", "schema")
 
 
 @models_app.command("pull")

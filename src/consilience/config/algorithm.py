@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, create_model
 
@@ -42,7 +42,7 @@ REMOVED = ("elo", "rl_driven", "gmtrouter", "bandit")
 class AlgorithmBase(Section):
     """What every algorithm has."""
 
-    type: str
+    type: Annotated[str, Field(json_schema_extra={"enum": [*OPTIONS, *UNSUPPORTED]})]
     """A looper's kind, in lower case."""
 
     @property

@@ -16,6 +16,7 @@ from .root import DEFAULT_RECIPE, Config, Listener, is_loopback
 from .validation import near
 
 MODELS: Path = ("providers", "models")
+_ADDED = "/chat/completions"
 CARDS: Path = ("routing", "modelCards")
 
 
@@ -146,6 +147,12 @@ def _check_backend(ref: BackendRef, path: Path) -> Iterator[Finding]:
             path,
             "a backend needs `endpoint` (host:port) or `base_url` (https://host/v1)",
             looked_in=both,
+        )
+    if ref.base_url is not None and ref.base_url.endswith(_ADDED) and ref.chat_path is None:
+        yield Finding(
+            (*path, "base_url"),
+            f"`{_ADDED}` is added to base_url, which has it already",
+            f"leave it out: base_url ends before `{_ADDED}`",
         )
     keys = [n for n in ("api_key", "api_key_env", "api_key_file") if getattr(ref, n) is not None]
     if len(keys) > 1:

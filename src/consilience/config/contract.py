@@ -17,6 +17,7 @@ class ChoiceSet(Section):
     """The answers that are allowed."""
 
     values: tuple[Line, ...]
+    """Distinct, whatever their letter case."""
 
     @model_validator(mode="after")
     def _values_are_distinct(self) -> ChoiceSet:
@@ -35,20 +36,25 @@ class JsonSchemaRef(Section):
     """The JSON shape that is demanded."""
 
     schema_ref: Literal["terminal_action_v1"]
+    """Its name."""
 
 
 class Reference(Section):
     """Which candidate answer is pointed at, and how."""
 
     source: Literal["", "candidate_responses"] = ""
+    """What the answer points into."""
     id_format: Literal["", "index", "reference_number"] = ""
+    """How it points there."""
 
 
 class Render(Section):
     """How the choice is written into the answer."""
 
     mode: Literal["", "value", "template"] = ""
+    """As it is, or in a template."""
     template: str = ""
+    """Holds `{choice}`."""
 
     @model_validator(mode="after")
     def _template_has_its_place(self) -> Render:
@@ -61,7 +67,9 @@ class Extract(Section):
     """Where the choice is looked for."""
 
     mode: Literal["", "exact", "json_object"] = ""
+    """How the choice is found."""
     sources: tuple[Literal["content", "reasoning_content", "candidate_responses"], ...] = ()
+    """Where, in order."""
 
     @model_validator(mode="after")
     def _sources_are_distinct(self) -> Extract:
@@ -75,12 +83,14 @@ class Postprocess(Section):
     """One step after the choice is known."""
 
     type: Literal["dereference_selected_reference"]
+    """What is done."""
 
 
 class OutputContractSpec(Section):
     """A typed output contract."""
 
     type: Literal["", "choice", "structured_json", "reference_selection"] = ""
+    """What kind of answer is demanded."""
     choice_set: ChoiceSet | None = None
     json_schema: JsonSchemaRef | None = None
     reference: Reference | None = None

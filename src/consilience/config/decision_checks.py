@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from ..loopers.fusion.options import FusionOptions, panel_size
+from ..loopers.single import Single
 from ..signals import SIGNALS
 from ..signals.kb import Kb
 from .algorithm import OPTIONS, REMOVED, UNSUPPORTED, Algorithm
@@ -50,6 +51,7 @@ def check_profile(config: Config, profile: RecipeRouting, path: Path) -> Iterato
                 unswitched.setdefault(ref.model, []).append((*here, "modelRefs", j))
         yield from check_rules(profile, decision.rules, (*here, "rules"), path)
         yield from _check_model_refs(config, decision, here)
+        yield from _check_weights(decision, here)
         yield from _check_annotations(decision, here)
         if decision.algorithm is not None:
             yield from _check_algorithm(config, decision, decision.algorithm, here)
@@ -101,6 +103,30 @@ def _check_model_refs(config: Config, decision: Decision, path: Path) -> Iterato
         yield from check_model_name(config, ref.model, (*here, "model"))
         if ref.lora_name is not None:
             yield from _check_lora(config, ref, (*here, "lora_name"))
+
+
+def _check_weights(decision: Decision, path: Path) -> Iterator[Finding]:
+    """Checks the weights where they count: in a route to one of several models."""
+    refs, algorithm = decision.model_refs, decision.algorithm
+    weights = [ref.weight for ref in refs if ref.weight is not None]
+    if not weights or (algorithm is not None and algorithm.type != Single.kind):
+        return
+    here: Path = (*path, "modelRefs")
+    if not any(weights):
+        yield Finding(
+            here,
+            "no weight is above 0, so no model is ever drawn",
+            "give one a weight above 0, or leave out all weights: then the first is asked",
+        )
+        return
+    for i, ref in enumerate(refs):
+        if ref.weight is None:
+            yield Finding(
+                (*here, i),
+                f'"{ref.target}" has no `weight` beside others that have one: it is never drawn',
+                "give it a weight; 0 if it shall only stand in when another fails",
+                warning=True,
+            )
 
 
 def _check_lora(config: Config, ref: ModelRef, path: Path) -> Iterator[Finding]:

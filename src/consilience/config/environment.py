@@ -20,6 +20,7 @@ _REFERENCE = re.compile(
     rf"|\{{(?P<name>{_NAME})(?:(?P<operator>:?-)(?P<default>[^}}]*))?\}}|(?P<open>\{{))"
 )
 
+_TAKES_A_NAME = "api_key_env"
 _SHORTEST_HIDDEN = 4
 _QUOTED = 40
 """Characters of a long value that messages quote."""
@@ -102,7 +103,9 @@ def _walk(value: Any, path: Path, environ: Mapping[str, str], result: Substituti
             Finding(
                 path,
                 f"the environment variable {name} is needed here and is not set",
-                f"set {name}, or write ${{{name}:-default}}; a dollar sign itself is written $$",
+                f"write {name} alone: this key takes the variable's name"
+                if path and path[-1] == _TAKES_A_NAME
+                else f"set {name}, or write ${{{name}:-default}}; a dollar sign itself is written $$",
             )
         )
     if malformed:

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+\Z")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_WRITTEN = r"^\s*(?:\d+(?:\.\d+)?|(?:\d+(?:\.\d+)?(?:ms|s|m|h))+)\s*$"
+"""Both forms of a duration in text, for editors."""
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST_S = 7 * 86400.0
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -75,7 +77,14 @@ def _not_blank(value: str) -> str:
     return value.strip()
 
 
-Name = Annotated[str, AfterValidator(_not_blank), AfterValidator(_one_line)]
+_Written = Annotated[float, Field(gt=0, le=_LONGEST_S)] | Annotated[str, Field(pattern=_WRITTEN)]
+
+Name = Annotated[
+    str,
+    AfterValidator(_not_blank),
+    AfterValidator(_one_line),
+    Field(json_schema_extra={"pattern": r"\S"}),
+]
 """A name that other places refer to; surrounding space is dropped."""
 
 Line = Annotated[str, AfterValidator(_one_line)]
@@ -88,9 +97,13 @@ Positive = Annotated[int, Field(strict=True, ge=1)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(strict=True, gt=0, le=86400, allow_inf_nan=False)]
 SecondsOrNone = Annotated[float, Field(strict=True, ge=0, le=86400, allow_inf_nan=False)]
-Duration = Annotated[float, BeforeValidator(parse_duration)]
+Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=_Written)]
 """Seconds; written as a number or as `300s`, `5m`, `1h`."""
 
-HeaderName = Annotated[str, AfterValidator(_header_name)]
+HeaderName = Annotated[
+    str,
+    AfterValidator(_header_name),
+    Field(json_schema_extra={"pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"}),
+]
 SecretHeader = Annotated[SecretStr, AfterValidator(_secret_header_value)]
 SecretHeaders = Mapping[HeaderName, SecretHeader]

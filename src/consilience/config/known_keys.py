@@ -52,7 +52,7 @@ _GLOBAL: Mapping[str, str] = {
     "global.router.clear_route_cache": "there is no proxy whose route cache could be cleared",
     "global.router.streamed_body": "request bodies are always read whole",
     "global.router.skip_processing": "a request cannot ask to skip routing",
-    "global.router.model_selection": "the first of a decision's models answers",
+    "global.router.model_selection": "a decision's models are taken by `weight`, or in order",
     "global.router.learning": "routing does not adapt to past requests",
     "providers.models[].reliability": "calls are retried and balanced by this gateway's own rules",
     "providers.models[].external_model_ids": "backends are sent `provider_model_id`",
@@ -92,16 +92,22 @@ def _steps(pattern: str) -> tuple[str, ...]:
 IGNORED: Mapping[tuple[str, ...], str] = _ignored()
 """Pattern of a path to what is lost when its key is ignored."""
 
-# Blocks that are kept as a key, because their name is checked, but whose content does not matter.
-_HOLLOW = frozenset(
-    _steps(f"{profile}.decisions[].algorithm.{kind}")
+HOLLOW: Mapping[tuple[str, ...], str] = {
+    _steps(f"{profile}.decisions[].algorithm.{kind}"): lost
     for profile in ("routing", "recipes[].routing")
-    for kind in (*UNSUPPORTED, *REMOVED)
-)
-_PLUGIN_CONFIGURATION = frozenset(
-    _steps(f"{profile}.decisions[].plugins[].configuration")
+    for kinds, lost in (
+        (UNSUPPORTED, "such a decision is answered with 501"),
+        (REMOVED, "this algorithm no longer exists"),
+    )
+    for kind in kinds
+}
+"""Blocks that are kept as a key, because their name is checked, but whose content does not matter."""
+
+PLUGIN_CONFIGURATION: Mapping[tuple[str, ...], str] = {
+    _steps(f"{profile}.decisions[].plugins[].configuration"): "plugins of decisions do nothing"
     for profile in ("routing", "recipes[].routing")
-)
+}
+"""Blocks that are left out without a warning of their own."""
 
 
 @dataclass(slots=True)
@@ -155,8 +161,8 @@ def _copy(value: Any, path: Path, pattern: tuple[str, ...], result: Stripped) ->
         below = (*pattern, key)
         if below in IGNORED:
             result.found.setdefault(below, []).append((*path, key))
-        elif below in _HOLLOW:
+        elif below in HOLLOW:
             copy[key] = {}
-        elif item is not None and below not in _PLUGIN_CONFIGURATION:
+        elif item is not None and below not in PLUGIN_CONFIGURATION:
             copy[key] = _copy(item, (*path, key), below, result)
     return copy

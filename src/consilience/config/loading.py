@@ -7,6 +7,7 @@ document, so that all problems of a file are reported together.
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -21,7 +22,7 @@ from .environment import substitute
 from .knowledge import read_knowledge
 from .known_keys import strip_ignored
 from .model_checks import check_models
-from .paths import ROOT, Finding, Path, dotted, existing
+from .paths import ROOT, Finding, Path, dotted, existing, value_at
 from .positions import MAX_CHARACTERS, Document, read_yaml
 from .pruning import is_consequence, original
 from .root import Config
@@ -56,12 +57,20 @@ def load_config(
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        problem = Problem("", "the file is not text in UTF-8", line=line, column=1)
-        raise ConfigError([problem], source=source) from error
+        raise ConfigError([_not_utf_8(content, error)], source=source) from error
     return parse_config(
         text, source=source, environ=environ, base_dir=FilePath(source).absolute().parent
     )
+
+
+def _not_utf_8(content: bytes, error: UnicodeDecodeError) -> Problem:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return Problem("", "the file is text in UTF-16", suggestion="save it as UTF-8")
+    if b"\0" in content:
+        return Problem("", "the file is not text")
+    line = content.count(b"\n", 0, error.start) + 1
+    message = f"the file is not text in UTF-8: byte {content[error.start]:02x} on this line"
+    return Problem("", message, line=line, column=1, suggestion="save it as UTF-8")
 
 
 def parse_config(
@@ -146,8 +155,13 @@ def _read(
     knowledge = list(read_knowledge(filled.data, base_dir))
     if len(filled.unusable) > MAX_FINDINGS:
         return None, filled.findings
+    # What could not be read has no value, and is told of already.
+    unread = {f.path for f in document.findings if value_at(document.data, f.path) is None}
     validated = validate(
-        filled.data, written=filled.written, plain=document.plain, removed=filled.unusable
+        filled.data,
+        written=filled.written,
+        plain=document.plain,
+        removed=filled.unusable | (unread - {ROOT}),
     )
     findings = [*stripped.warnings(), *filled.findings, *knowledge, *validated.findings]
     config = validated.config

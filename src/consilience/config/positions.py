@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
@@ -28,6 +28,7 @@ from ruamel.yaml.reader import ReaderError
 
 from .nodes import Builder, Mark, Span
 from .paths import ROOT, Finding, Path, is_secret_path
+from .syntax import Refused, refused, unreadable
 
 MAX_CHARACTERS = 2 * 1024 * 1024
 
@@ -67,36 +68,30 @@ class Document:
         return None
 
 
-class _Refused(NamedTuple):
-    message: str
-    mark: Mark | None
-    suggestion: str | None = None
-
-
 def read_yaml(text: str) -> Document:
     """Reads one YAML 1.2 document. Never raises; what is wrong stands in `findings`."""
     if len(text) > MAX_CHARACTERS:
         found = f"{len(text) / 1024 / 1024:.1f} MB"
         return _refuse(f"the file has {found}; a configuration may have at most 2 MB")
     builder = Builder()
-    refused: _Refused | None = None
+    refusal: Refused | None = None
     events = _events(text)
-    while refused is None and not builder.full:
+    while refusal is None and not builder.full:
         try:
             event = next(events, None)
         except MarkedYAMLError as error:
-            refused = _syntax(error)
+            refusal = refused(error, text)
         except ReaderError as error:
-            refused = _unreadable(error, text)
+            refusal = unreadable(error, text)
         # The parser fails on some malformed texts with whatever its code ran into
         # (`OverflowError` for `"\\UFFFFFFFF"`); to the user each of them is a broken file.
         except Exception:
-            refused = _Refused("this is not valid YAML", None)
+            refusal = Refused("this is not valid YAML", None)
         else:
             if event is None:
                 break
             _feed(builder, event)
-    return _document(builder, refused)
+    return _document(builder, refusal)
 
 
 def _events(text: str) -> Iterator[Event]:
@@ -129,50 +124,17 @@ def _tag(event: Any) -> str | None:
     return None if tag is None else str(tag)
 
 
-def _syntax(error: MarkedYAMLError) -> _Refused:
-    at, began = error.problem_mark or error.context_mark, error.context_mark
-    mark = Mark(at.line + 1, at.column + 1) if at is not None else None
-    what, context = str(error.problem or ""), str(error.context or "")
-    opened = f"opened on line {began.line + 1}" if began is not None else "opened before"
-    if "'\\t'" in what:
-        return _Refused(
-            "a tab stands where YAML allows only spaces", mark, "indent with spaces, not with tabs"
-        )
-    if "mapping values are not allowed" in what:
-        message = "a `key: value` is not allowed here"
-        return _Refused(message, mark, "check the indentation, and quote texts that contain `: `")
-    if "quoted scalar" in context and "end of stream" in what:
-        return _Refused(f"the quote {opened} is never closed", mark)
-    if "flow" in context:
-        return _Refused(f"the [ or {{ {opened} is not closed properly", mark)
-    if "block collection" in context or "block mapping" in context:
-        message = f"this line does not fit the block {opened}"
-        return _Refused(
-            message, mark, "check the indentation, and quote texts with special characters"
-        )
-    return _Refused(f"this is not valid YAML: {what or 'the text is malformed'}", mark)
-
-
-def _unreadable(error: ReaderError, text: str) -> _Refused:
-    before = text[: error.position]
-    line = before.count("\n") + 1
-    column = len(before) - (before.rfind("\n") + 1) + 1
-    return _Refused(
-        "this character is not allowed in YAML; is this a text file in UTF-8?", Mark(line, column)
-    )
-
-
 def _refuse(message: str) -> Document:
     return Document(findings=(Finding(ROOT, message),), broken=True)
 
 
-def _document(builder: Builder, refused: _Refused | None) -> Document:
+def _document(builder: Builder, refusal: Refused | None) -> Document:
     findings = list(builder.findings)
     marks = dict(builder.marks)
-    if refused is not None:
-        if refused.mark is not None:
-            marks[len(findings)] = refused.mark
-        findings.append(Finding(ROOT, refused.message, refused.suggestion))
+    if refusal is not None:
+        if refusal.mark is not None:
+            marks[len(findings)] = refusal.mark
+        findings.append(Finding(ROOT, refusal.message, refusal.suggestion))
     elif not builder.full and builder.data is None:
         findings.append(
             Finding(ROOT, "the file is empty", "start with `version: v0.3` and `providers:`")
@@ -189,5 +151,5 @@ def _document(builder: Builder, refused: _Refused | None) -> Document:
             for index, span in enumerate(builder.spans)
             if index in builder.secret_spans or is_secret_path(span.path)
         ),
-        broken=refused is not None or builder.full or builder.data is None,
+        broken=refusal is not None or builder.full or builder.data is None,
     )

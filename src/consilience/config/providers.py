@@ -12,9 +12,12 @@ from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
 
 from ..loopers.reasoning import ReasoningDialect
 from .fields import HeaderName, Line, Name, NotNegative, SecretHeader, SecretHeaders, Section
+from .paths import KEY_LIKE
 
 CHAT_PATH = "/v1/chat/completions"
-_ENDPOINT = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?\Z")
+_HOST_AND_PORT = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?"
+_ENDPOINT = re.compile(rf"{_HOST_AND_PORT}\Z")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 Price = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 
@@ -43,8 +46,31 @@ def _address(value: str) -> str:
     return value.rstrip("/")
 
 
-Endpoint = Annotated[str, AfterValidator(_endpoint)]
-Address = Annotated[str, AfterValidator(_address)]
+Endpoint = Annotated[
+    str,
+    AfterValidator(_endpoint),
+    Field(json_schema_extra={"pattern": f"^{_HOST_AND_PORT}$"}),
+]
+Address = Annotated[
+    str,
+    AfterValidator(_address),
+    Field(json_schema_extra={"pattern": r"^https?://[^\s/?#@]+(?:/[^\s?#]*)?$"}),
+]
+
+
+def _variable_name(value: str) -> str:
+    if not _VARIABLE.match(value) or KEY_LIKE.search(value):
+        raise ValueError(
+            "must be the name of an environment variable, such as ACME_KEY, that holds the key"
+        )
+    return value
+
+
+VariableName = Annotated[
+    str,
+    AfterValidator(_variable_name),
+    Field(json_schema_extra={"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}),
+]
 
 
 class BackendRef(Section):
@@ -65,6 +91,7 @@ class BackendRef(Section):
     provider: Line | None = None
     """Vendor of the API; `local` means that this process serves the model itself."""
     auth_header: HeaderName = "Authorization"
+    """The header that carries the key."""
     auth_prefix: Line = "Bearer"
     """Written before the key; empty for the key alone."""
     extra_headers: SecretHeaders = Field(default_factory=dict)
@@ -74,7 +101,8 @@ class BackendRef(Section):
     chat_path: Line | None = None
     """Replaces `/chat/completions` after `base_url`, or `/v1/chat/completions` after `endpoint`."""
     api_key: SecretHeader | None = None
-    api_key_env: Name | None = None
+    """The key itself; better in the environment or a file."""
+    api_key_env: VariableName | None = None
     """The environment variable that holds the key."""
     api_key_file: Name | None = None
     """The file that holds the key; relative to the configuration file."""
@@ -125,8 +153,11 @@ class Pricing(Section):
     """What a model costs, per million tokens."""
 
     currency: Line = "USD"
+    """Costs are told for USD only."""
     prompt_per_1m: Price = Decimal(0)
+    """Prompt tokens."""
     completion_per_1m: Price = Decimal(0)
+    """Tokens of the answer."""
     cached_input_per_1m: Price | None = None
     """Prompt tokens read from the provider's cache; None: as `prompt_per_1m`."""
     cache_write_per_1m: Price | None = None
@@ -172,6 +203,7 @@ class ProviderDefaults(Section):
     default_reasoning_effort: Name | None = None
     """Of `modelRefs` that switch reasoning on without an effort of their own. Default: high."""
     reasoning_families: Mapping[str, ReasoningFamily] = {}
+    """How models are told to reason, by family."""
 
 
 class Providers(Section):

@@ -11,17 +11,13 @@ from collections.abc import Sequence
 
 from ..errors import Problem
 from .nodes import Span
-from .paths import mentions_secret
+from .paths import KEY_LIKE, mentions_secret
 from .positions import Document, read_yaml
 
 MASK = "********"
 _LONGEST_LINE = 160
 _LINE_END = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 _COMMENT = re.compile(r"(?:\A|\s)#.*")
-_KEY_LIKE = re.compile(
-    r"\b(?:(?:sk|pk|rk|gsk|xai|glpat|xox[a-z])-|(?:ghp|gho|hf)_|AIza|AKIA)[-_A-Za-z0-9]{8,}"
-    r"|(?i:\bbearer\s+\S+)"
-)
 _USER_INFO = re.compile(r"(://)[^/\s@]+@")
 
 
@@ -62,6 +58,8 @@ class _Frames:
         if not 0 < number <= len(self._lines):
             return []
         line = self._masked(number)
+        if not line.strip():
+            return []
         start = 0
         if len(line) > _LONGEST_LINE:
             start = max(0, min(column - 1 - _LONGEST_LINE // 2, len(line) - _LONGEST_LINE))
@@ -79,7 +77,7 @@ class _Frames:
         spans = (s for s in self._document.secrets if s.start.line <= number <= s.end.line)
         for span in sorted(spans, key=lambda s: s.start, reverse=True):
             line = _mask(line, number, span)
-        return _USER_INFO.sub(rf"\1{MASK}@", _KEY_LIKE.sub(MASK, _COMMENT.sub("", line)))
+        return _USER_INFO.sub(rf"\1{MASK}@", KEY_LIKE.sub(MASK, _COMMENT.sub("", line)))
 
     def _is_doubtful(self, number: int) -> bool:
         """Whether a line of a file that cannot be parsed may hold a secret.

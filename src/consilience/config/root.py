@@ -23,6 +23,7 @@ class Listener(Section):
     """Where clients connect."""
 
     name: Line | None = None
+    """For people."""
     address: Line = "127.0.0.1"
     """An IP address or host name to bind."""
     port: Annotated[int, Field(strict=True, ge=0, le=65535)] = 8899

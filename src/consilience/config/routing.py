@@ -46,36 +46,46 @@ class Lora(Section):
     name: Name
     """What decisions and clients call it, and what is sent upstream."""
     description: str = ""
+    """For people; `/v1/models` shows it."""
 
 
 class ModelCard(Section):
     """What is known about a model. Decisions and panels go by it, backends do not."""
 
     name: Name
+    """A model of `providers.models`."""
     param_size: Line | None = None
+    """For people."""
     context_window_size: Positive | None = None
     """Tokens that prompt and answer may have together."""
     description: str = ""
+    """For people; `/v1/models` shows it."""
     capabilities: tuple[Line, ...] = ()
+    """What it can do: tools, vision and the like."""
     loras: tuple[Lora, ...] = ()
     quality_score: Number | None = None
     """0 to 1, as its owner judges it."""
     modality: Line | None = None
+    """What it works on: text, image and the like."""
     tags: tuple[Line, ...] = ()
+    """For people."""
 
 
 class ModelRef(Section):
     """A model that a decision may use."""
 
     model: Name
+    """A model of `providers.models`, or a LoRA."""
     lora_name: Name | None = None
     """An adapter of the model, asked in its place."""
     weight: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] | None = None
+    """Share of the conversations of a plain route; 0: it only stands in. Fusion has no use for it."""
     use_reasoning: Flag | None = None
     """Whether the model is told to reason. None: it is told so only if an effort is named."""
     reasoning_effort: Line | None = None
     """How much. Default: `providers.defaults.default_reasoning_effort`."""
     reasoning_description: str = ""
+    """For people."""
 
     @property
     def target(self) -> str:
@@ -94,13 +104,16 @@ class DecisionPlugin(Section):
     """A plugin of a decision; accepted, not acted on."""
 
     type: Literal[PLUGINS]  # type: ignore[valid-type]  # a tuple of literals, listed once
+    """Which plugin."""
 
 
 class Decision(Section):
     """A route's policy: when it applies, which models it has, and what is done with them."""
 
     name: Name
+    """Shown in headers, traces and logs."""
     description: str = ""
+    """For people."""
     priority: Whole = 0
     """The bigger wins."""
     tier: NotNegative = 0
@@ -108,8 +121,10 @@ class Decision(Section):
     rules: RuleNode | None = None
     """None always matches, with confidence 0."""
     model_refs: Annotated[tuple[ModelRef, ...], Field(alias="modelRefs")] = ()
+    """Of a plain route: one is drawn if any has a `weight`, else the first is asked; the others
+    stand in, in order. Of Fusion: the panel, unless `analysis_models` names it."""
     algorithm: Algorithm | None = None
-    """None: the first of `model_refs` answers."""
+    """None: one of `modelRefs` answers; see there."""
     plugins: tuple[DecisionPlugin, ...] = ()
     output_contract: str = ""
     """Appended to the final prompt."""
@@ -138,7 +153,11 @@ class SignalsBase(Section):
 
 def _derive_signals() -> type[SignalsBase]:
     fields: dict[str, Any] = {
-        signal.config_key: (GenericAlias(tuple, (signal.Rule, ...)), ()) for signal in SIGNALS
+        signal.config_key: (
+            GenericAlias(tuple, (signal.Rule, ...)),
+            Field(default=(), description=signal.__doc__),
+        )
+        for signal in SIGNALS
     }
     return create_model(
         "Signals",
@@ -180,7 +199,9 @@ class Recipe(Section):
     """A named profile, reached through an entrypoint."""
 
     name: Name
+    """What entrypoints call it."""
     description: str = ""
+    """For people."""
     routing: RecipeRouting = RecipeRouting()
 
 
@@ -188,6 +209,7 @@ class Entrypoint(Section):
     """Request-facing names that lead to a recipe."""
 
     model_names: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """What clients put into `model`."""
     recipe: Name
     """A recipe's name, or `default` for the top-level routing."""
 

@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails, core_schema
 
 from .paths import ROOT, Finding, Path, has, is_secret_path, is_within, value_at
 from .pruning import original, prune
+from .remedies import remedy_of_place, remedy_of_quotes, remedy_of_shape
 from .root import Config
 from .scalars import resolve_plain
 from .wording import (
@@ -135,7 +136,7 @@ class _Reader:
             cause = error.get("ctx", {}).get("error")
             message = str(cause) if cause is not None else error["msg"]
             path = self._nearer(path, message)
-            return Finding(path, message), path
+            return Finding(path, message, self._remedy_of_text(path)), path
         return Finding(path, self._wrong(error, path), self._remedy(path)), path
 
     def _missing(self, path: Path) -> Finding:
@@ -150,7 +151,10 @@ class _Reader:
         shown = key if len(key) <= 60 else key[:59] + "…"
         allowed = f"; known here: {', '.join(known)}" if known else "; no keys are known here"
         return Finding(
-            path, f"unknown key `{shown}`{allowed}", near(key, free, write="`{}`"), at_key=True
+            path,
+            f"unknown key `{shown}`{allowed}",
+            remedy_of_place(Config, path) or near(key, free, write="`{}`"),
+            at_key=True,
         )
 
     def _wrong(self, error: ErrorDetails, path: Path) -> str:
@@ -176,6 +180,9 @@ class _Reader:
         expected = expected_at(Config, path)
         if expected is None or is_secret_path(path) or path in self.written:
             return None
+        by_shape = remedy_of_quotes(value) or remedy_of_shape(value, expected)
+        if by_shape is not None:
+            return by_shape
         if isinstance(value, str):
             words = literals(expected)
             if words:
@@ -188,6 +195,9 @@ class _Reader:
         if expected.annotation is str and isinstance(value, int | float):
             return f'put it in quotes: "{describe_found(value)}"'
         return None
+
+    def _remedy_of_text(self, path: Path) -> str | None:
+        return None if is_secret_path(path) else remedy_of_quotes(value_at(self.data, path))
 
     def _nearer(self, path: Path, message: str) -> Path:
         """Goes down to the key that a message about a whole block begins with."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
@@ -73,6 +73,8 @@ class Binding:
     """The decision's `modelRefs` in order, LoRA names resolved."""
     reasoning: Sequence[ReasoningSwitch | None] = ()
     """What the decision says of the reasoning of each of `models`; empty when of none."""
+    weights: Sequence[float] = ()
+    """The share of requests that each of `models` gets; empty when they are not drawn."""
     output_contract: str = ""
     output_contract_spec: Mapping[str, Any] | None = None
     facts: Mapping[str, ModelFacts] = field(default_factory=dict)
@@ -81,6 +83,16 @@ class Binding:
     def switch(self, position: int) -> ReasoningSwitch | None:
         """Gives what the decision says of the reasoning of one of its models; None: nothing."""
         return self.reasoning[position] if self.reasoning else None
+
+    def beginning_with(self, position: int) -> Binding:
+        """Gives the binding with one of its models first and the others in order, not to be drawn."""
+        order = sorted(range(len(self.models)), key=lambda i: i != position)
+        return replace(
+            self,
+            models=tuple(self.models[i] for i in order),
+            reasoning=tuple(self.reasoning[i] for i in order) if self.reasoning else (),
+            weights=(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +206,7 @@ class Looper(ABC, Generic[OptionsT]):
         return ()
 
     def prepare(self, request: ChatRequest) -> Self:
-        """Gives this looper with the request's own overrides merged in.
+        """Gives this looper as this request has it: with its own overrides, with what was drawn.
 
         Raises:
             InvalidRequestError: the override is wrong or not allowed; nothing was spent.
@@ -213,7 +225,7 @@ class Looper(ABC, Generic[OptionsT]):
 
     @property
     def models_used(self) -> Sequence[str]:
-        """The models this looper would call, in order, once each; for traces and estimates."""
+        """The models this looper may call, in order, once each; for traces and estimates."""
         return tuple(self.binding.models)
 
     def plan(self, request: ChatRequest, *, answer_tokens: int) -> Sequence[PlannedCall]:

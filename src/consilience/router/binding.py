@@ -77,6 +77,7 @@ class Binder:
             decision.name,
             models,
             reasoning=tuple(self._switch(ref) for ref in decision.model_refs),
+            weights=_weights(decision.model_refs),
             output_contract=decision.output_contract,
             output_contract_spec=decision.output_contract_spec,
         )
@@ -92,6 +93,12 @@ class Binder:
 
     def _binding(self, decision: str, models: Sequence[str], **own: Any) -> Binding:
         return Binding(decision, models, facts=self._facts, overrides=self._overrides, **own)
+
+
+def _weights(refs: Sequence[ModelRef]) -> tuple[float, ...]:
+    """The models' shares; empty when none is drawn. One without a weight has none."""
+    weights = tuple(ref.weight or 0.0 for ref in refs)
+    return weights if any(weights) else ()
 
 
 def model_facts(config: Config) -> Mapping[str, ModelFacts]:

@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from .predicate import Predicate
+from .spelling import in_any_case
 
 MAX_DEPTH = 32
 """Levels of a rule tree."""
@@ -56,10 +57,6 @@ class Condition(_Frozen):
     def result(self) -> str:
         """The name under which the signal result is filed."""
         return self.name if self.label is None else f"{self.name}:{self.label}"
-
-
-def _upper(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
 
 
 _LEAF_KEYS = frozenset(Condition.model_fields)
@@ -121,7 +118,8 @@ def _children(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 class Combination(_Frozen):
     """An inner node: AND (all), OR (any) or NOT (its one child does not match)."""
 
-    operator: Annotated[Operator, BeforeValidator(_upper)]
+    operator: Annotated[Operator, in_any_case("AND", "OR", "NOT")]
+    """Letter case is free."""
     conditions: tuple[RuleNode, ...]
     """AND of none always matches, with confidence 0; OR of none never does."""
 

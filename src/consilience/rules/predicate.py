@@ -18,9 +18,13 @@ class Predicate(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     gt: Bound | None = None
+    """Above this."""
     gte: Bound | None = None
+    """This or above."""
     lt: Bound | None = None
+    """Below this."""
     lte: Bound | None = None
+    """This or below."""
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Predicate:

@@ -16,15 +16,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from ..rules.spelling import in_any_case
 from .base import PureSignal, RequestFacts, SignalResult, SignalRule, SignalSettings
 
 MAX_GROUPS = 256
-
-
-def _title(value: object) -> object:
-    return value.capitalize() if isinstance(value, str) else value
 
 
 def _header_name(value: str) -> str:
@@ -41,8 +38,10 @@ class Subject(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Annotated[Literal["User", "Group"], BeforeValidator(_title)]
+    kind: Annotated[Literal["User", "Group"], in_any_case("User", "Group")]
+    """A user or a group; letter case is free."""
     name: Annotated[str, Field(min_length=1, max_length=256)]
+    """Compared exactly."""
 
 
 class RoleBinding(SignalRule):
@@ -62,7 +61,9 @@ class Identity(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     user_id_header: HeaderName = "x-authz-user-id"
+    """Holds the user's id."""
     user_groups_header: HeaderName = "x-authz-user-groups"
+    """Holds the groups, separated by commas."""
 
 
 class AuthzSettings(SignalSettings):

@@ -29,6 +29,7 @@ class SignalRule(BaseModel):
     name: str
     """Unique within its kind; what decisions refer to."""
     description: str = ""
+    """For people."""
 
     ignored_keys: ClassVar[Mapping[str, str]] = {}
     """Keys that the reference knows and we do not act on, each with what is lost by it."""

@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..rules.grammar import RuleNode
+from ..rules.grammar import Composer
 from .base import RequestFacts, SignalResult, SignalRule, SignalSettings
 from .similarity import Bank, Banks, Candidates, PrototypeScoring
 from .vectors import Vectors, VectorSignal
@@ -41,7 +41,7 @@ class ComplexityRule(SignalRule):
     """How far apart the two sides must be."""
     hard: Side
     easy: Side
-    composer: RuleNode | None = None
+    composer: Composer | None = None
     """What must match besides, of other signals."""
 
     def emits(self) -> Sequence[str]:

@@ -39,13 +39,17 @@ def parse_size(value: object) -> object:
     return int(tokens)
 
 
-Tokens = Annotated[int, BeforeValidator(parse_size), Field(ge=0, strict=True)]
+_Written = Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=f"^{_SIZE.pattern}$")]
+Tokens = Annotated[
+    int, Field(ge=0, strict=True), BeforeValidator(parse_size, json_schema_input_type=_Written)
+]
 
 
 class ContextRule(SignalRule):
     """One entry of `routing.signals.context`."""
 
     min_tokens: Tokens = 0
+    """The least; such as 999, `32K` or `1M`."""
     max_tokens: Tokens | None = None
     """None or 0: no upper end."""
 

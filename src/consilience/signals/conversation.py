@@ -50,6 +50,7 @@ class ConversationSource(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: Source
+    """What of the conversation."""
     role: Role = ""
     """For messages and images: whose. Empty: everybody's."""
 
@@ -66,6 +67,7 @@ class ConversationFeature(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: Literal["count", "exists"]
+    """How many, or whether any."""
     source: ConversationSource
 
 

@@ -33,8 +33,11 @@ class EventRule(SignalRule):
     """One entry of `routing.signals.events`."""
 
     event_types: Words = ()
+    """Words for what happened."""
     severities: Words = ()
+    """Words for how bad it is."""
     action_codes: Words = ()
+    """Words for what is to be done."""
     temporal: Annotated[bool, Field(strict=True)] = False
     """Whether words of urgency count."""
 

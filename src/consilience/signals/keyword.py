@@ -25,7 +25,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     Field,
     ValidationError,
     ValidationInfo,
@@ -34,6 +33,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from ..rules.spelling import in_any_case
 from . import approximate
 from .approximate import Bm25, Finder, Fuzzy, Ngrams, Reading
 from .base import PureSignal, RequestFacts, SignalResult, SignalRule
@@ -49,19 +49,17 @@ from .patterns import (
 )
 
 
-def _upper(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
-
-
 class KeywordRule(SignalRule):
     """One entry of `routing.signals.keywords`."""
 
-    operator: Annotated[Literal["AND", "OR", "NOR"], BeforeValidator(_upper)] = "OR"
+    operator: Annotated[Literal["AND", "OR", "NOR"], in_any_case("AND", "OR", "NOR")] = "OR"
     """Whether all, any or none of the keywords must occur; letter case is free."""
     method: Literal["regex", "bm25", "ngram", "fuzzy"] | None = None
     """Absent: literal words. See above."""
     case_sensitive: bool = False
+    """Whether letter case counts."""
     keywords: Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_PATTERNS)]
+    """Words, phrases or regular expressions (RE2)."""
     fuzzy_match: bool = False
     """Adds approximate matching to literal words and regular expressions."""
     fuzzy_threshold: Annotated[int, Field(ge=0, le=100)] = 2
@@ -69,7 +67,9 @@ class KeywordRule(SignalRule):
     bm25_threshold: Annotated[float, Field(ge=0)] = 0.1
     """Least score; 0 is met by any shared word."""
     ngram_threshold: Annotated[float, Field(ge=0, le=1)] = 0.4
+    """Least share of common n-grams."""
     ngram_arity: Annotated[int, Field(ge=1, le=16)] = 3
+    """Characters of an n-gram."""
 
     @property
     def is_fuzzy(self) -> bool:

@@ -47,6 +47,7 @@ class MetadataRule(SignalRule):
     """One entry of `routing.signals.metadata`."""
 
     key: Annotated[str, Field(min_length=1, max_length=128)]
+    """An entry of the request's `metadata`."""
     predicate: MetadataPredicate
 
 

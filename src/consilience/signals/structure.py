@@ -58,11 +58,15 @@ class StructureSource(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: Literal["regex", "keyword_set", "sequence", "text_bytes"]
+    """What kind of thing."""
     pattern: Annotated[str, Field(max_length=MAX_PATTERN_LENGTH)] = ""
+    """A regular expression (RE2), for `regex`."""
     keywords: Annotated[tuple[Word, ...], Field(max_length=MAX_WORDS)] = ()
+    """For `keyword_set`."""
     sequences: tuple[Annotated[tuple[Word, ...], Field(min_length=2)], ...] = ()
     """Each: words that stand in the text in this order."""
     case_sensitive: bool = False
+    """Whether letter case counts."""
 
     @field_validator("pattern")
     @classmethod
@@ -91,6 +95,7 @@ class StructureFeature(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: Literal["exists", "count", "density", "sequence"]
+    """Which figure."""
     source: StructureSource
 
     @model_validator(mode="after")

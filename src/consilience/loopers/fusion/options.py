@@ -40,7 +40,11 @@ def _needs_responses(template: str) -> str:
     return template
 
 
-Template = Annotated[str, AfterValidator(_needs_responses)]
+Template = Annotated[
+    str,
+    AfterValidator(_needs_responses),
+    Field(json_schema_extra={"pattern": r"\{\{responses\}\}|^\s*$"}),
+]
 
 
 def _without_nulls(model: type[BaseModel], given: object) -> object:
@@ -67,46 +71,63 @@ class Seat(_Frozen):
     count: Annotated[int, Field(ge=1, le=8, strict=True)] = 1
     """How many seats this entry fills; with a `seed`, each next seat gets the next seed."""
     temperature: Temperature | None = None
+    """Default: the model's override, else Fusion's, else the client's."""
     seed: Annotated[int, Field(strict=True)] | None = None
+    """Sampling seed."""
     max_completion_tokens: Count | None = None
+    """Token limit of the answer."""
     reasoning_effort: Effort | None = None
+    """Default: Fusion's."""
     system_prompt: str | None = None
     """A persona, put in front of the client's own system prompt for this seat only."""
     timeout_seconds: Seconds | None = None
+    """When this seat is given up."""
 
 
 class AnalysisOverride(_Frozen):
     """Sampling for every seat of one model; a seat's own settings go first."""
 
     model: ModelName
+    """Whose seats."""
     temperature: Temperature | None = None
+    """Of its panel calls."""
     max_completion_tokens: Count | None = None
+    """Token limit of each of its panel calls."""
 
 
 class Reasoning(_Frozen):
     """OpenRouter's `reasoning` object, passed to panel and judge."""
 
     effort: Effort | None = None
+    """How much."""
     max_tokens: Count | None = None
+    """Tokens that may be spent on it."""
 
 
 class Grounding(_Frozen):
     """The reference's `grounding` block. Read and merged; scoring comes with its own issue."""
 
     enabled: Flag = False
+    """Whether answers are to be scored."""
     reference: Literal["hybrid", "context", "panel"] = "hybrid"
+    """What an answer is held against."""
     policy: Literal["weight", "annotate", "filter"] = "weight"
+    """What becomes of the scores."""
     min_score: Annotated[float, Field(ge=0, le=1, strict=True)] = 0.0
+    """Below it an answer counts as unsupported."""
     min_keep: Annotated[int, Field(ge=0, strict=True)] = 1
+    """Answers that are kept however low they score."""
     nli_contradiction_penalty: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 1.0
+    """How much a contradiction takes from a score."""
     on_error: OnError | None = None
+    """What a failed score leads to. Default: as `on_error` of Fusion."""
 
 
 def _seat_entry(entry: object) -> object:
     return {"model": entry} if isinstance(entry, str) else entry
 
 
-PanelEntry = Annotated[Seat, BeforeValidator(_seat_entry)]
+PanelEntry = Annotated[Seat, BeforeValidator(_seat_entry, json_schema_input_type=ModelName | Seat)]
 
 
 class FusionOptions(LooperOptions):
@@ -126,6 +147,7 @@ class FusionOptions(LooperOptions):
     max_completion_tokens: Count | None = None
     """Token limit of each panel call, and of the judge unless it has its own."""
     judge_max_completion_tokens: Count | None = None
+    """The judge's own token limit. Default: `max_completion_tokens`."""
     temperature: Temperature | None = None
     """Of panel and judge. Default: the client's for the panel, 0 for the judge."""
     reasoning: Reasoning | None = None
@@ -137,10 +159,13 @@ class FusionOptions(LooperOptions):
     round_timeout_seconds: Seconds | None = None
     """When the panel round ends, whoever has answered. Default: the panel's share of the deadline."""
     include_analysis: Flag = True
+    """Whether the trace shows the judge's analysis."""
     include_intermediate_responses: Flag = True
+    """Whether the trace shows the panel's answers."""
     include_reasoning: Flag = False
     """Whether the trace shows the panel's reasoning text."""
     on_error: OnError = "skip"
+    """`skip` goes on with what there is when a call fails; `fail` ends the request."""
     analysis_template: Template = ""
     """Replaces the built-in judge prompt. `{{responses}}` is required in it."""
     synthesis_template: Template = ""

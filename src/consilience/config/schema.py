@@ -94,6 +94,8 @@ class _Generator(GenerateJsonSchema):
         made.pop("title", None)
         made["description"] = _for_people(made.get("description", ""))
         docs = field_docs(model)
+        if "properties" not in made:
+            return made  # a model that is a list
         for name, field in model.model_fields.items():
             node = made["properties"][field.alias or name]
             told = field.description or docs.get(name)

@@ -11,6 +11,7 @@ from ..signals import SIGNALS, UNAVAILABLE
 from .algorithm import OPTIONS, REMOVED, UNSUPPORTED, Algorithm
 from .known_keys import also_in
 from .paths import Finding, Path, dotted
+from .plugin_checks import check_plugins
 from .root import Config
 from .routing import KINDS, Decision, ModelRef, RecipeRouting
 from .validation import near
@@ -26,7 +27,6 @@ def check_profile(config: Config, profile: RecipeRouting, path: Path) -> Iterato
     yield from _check_signals(config, profile, (*path, "signals"))
     decisions: Path = (*path, "decisions")
     first: set[str] = set()
-    plugins: dict[str, list[Path]] = {}
     unswitched: dict[str, list[Path]] = {}
     for i, decision in enumerate(profile.decisions):
         here: Path = (*decisions, i)
@@ -37,8 +37,6 @@ def check_profile(config: Config, profile: RecipeRouting, path: Path) -> Iterato
                 "give each its own name",
             )
         first.add(decision.name)
-        for j, plugin in enumerate(decision.plugins):
-            plugins.setdefault(plugin.type, []).append((*here, "plugins", j))
         for j, ref in enumerate(decision.model_refs):
             if ref.reasons and _has_no_family(config, ref):
                 unswitched.setdefault(ref.model, []).append((*here, "modelRefs", j))
@@ -47,11 +45,7 @@ def check_profile(config: Config, profile: RecipeRouting, path: Path) -> Iterato
         yield from _check_annotations(decision, here)
         if decision.algorithm is not None:
             yield from _check_algorithm(config, decision, decision.algorithm, here)
-    for kind, places in plugins.items():
-        more = f" (in {len(places)} decisions)" if len(places) > 1 else ""
-        yield Finding(
-            places[0], f"the decision plugin `{kind}` is not acted on{more}", warning=True
-        )
+    yield from check_plugins(config, profile, path)
     for model, places in unswitched.items():
         yield Finding(
             places[0],

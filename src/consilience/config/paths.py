@@ -26,6 +26,7 @@ _SECRET_WORD = re.compile(rf"(?i)(?<![A-Za-z0-9]){_SENSITIVE}(?![A-Za-z0-9])")
 _SECRET_TOLD = re.compile(rf"(?i)(?<![A-Za-z0-9]){_SENSITIVE}[\"']?(?:\s*[:=]\s*|\s+)\S")
 # `?` stands for a key that is no text: what it is called cannot be told.
 _SECRET_BLOCKS = frozenset({"extra_headers", "headers", "?"})
+_HEADERS_OF_A_PLUGIN = frozenset({"add", "update"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,8 @@ def is_below_secret(path: Path) -> bool:
 
 def is_secret_path(path: Path) -> bool:
     """Whether the value at this path must not be shown."""
+    if "plugins" in path and _HEADERS_OF_A_PLUGIN.intersection(path) and path[-1] != "name":
+        return True
     return any(
         isinstance(step, str) and (step in _SECRET_BLOCKS or is_secret_key(step)) for step in path
     )

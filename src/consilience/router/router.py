@@ -20,6 +20,7 @@ from ..loopers import LOOPERS
 from ..loopers.base import Looper
 from ..loopers.fusion.looper import Fusion
 from ..loopers.fusion.override import read_plugin
+from ..plugins.chain import NO_PLUGINS, PluginChain
 from ..signals.base import RequestFacts
 from .binding import Binder
 from .listing import Listing, ModelEntry
@@ -126,6 +127,7 @@ class Router:
             f"decision {decision.name!r} matched",
             considered,
             decision=decision.name,
+            plugins=winner.plugins,
         )
         return found.route(request)
 
@@ -162,6 +164,7 @@ class _Found:
     why: str
     considered: Consideration | None = None
     decision: str | None = None
+    plugins: PluginChain = NO_PLUGINS
 
     def route(self, request: ChatRequest) -> Route:
         ignored = _ignored_plugin(request, type(self.looper))
@@ -175,6 +178,7 @@ class _Found:
             algorithm=self.looper.kind,
             why=self.why,
             warnings=tuple(warnings),
+            plugins=self.plugins,
         )
         if self.considered is None:
             return route

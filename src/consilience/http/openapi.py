@@ -232,6 +232,7 @@ def _eval_schemas() -> dict[str, Any]:
                 ),
                 "metrics": _ANY_OBJECT,
                 "projections": {"type": "array", "items": _ANY_OBJECT},
+                "plugins": _objects(type=text, effect=text),
                 "calls": _objects(
                     stage=text, model=text, count=number, **tokens, cost_usd=maybe_number
                 ),

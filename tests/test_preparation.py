@@ -210,8 +210,9 @@ async def test_fixed_answer_is_streamed_in_real_chunks(text: str) -> None:
     assert usage["usage"]["total_tokens"] == 0
 
 
-async def test_fixed_answer_needs_no_model() -> None:
-    text = HEAD + f"    - name: refused\n      plugins:\n        {FAST}\n"
+@pytest.mark.parametrize("algorithm", ["", "      algorithm: {type: remom}\n"])
+async def test_fixed_answer_needs_no_model_and_no_looper(algorithm: str) -> None:
+    text = f"{HEAD}    - name: refused\n{algorithm}      plugins:\n        {FAST}\n"
     upstream = ScriptedUpstream()
     async with Gateway(
         parse_config(text.replace("  defaults: {default_model: a}\n", "")), upstream=upstream

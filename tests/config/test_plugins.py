@@ -109,6 +109,26 @@ def test_disabled_plugin_has_no_warning_of_its_own() -> None:
     assert warnings(entry("response_cache", enabled=False, mode="semantic")) == {}
 
 
+@pytest.mark.parametrize("kind", ["static", "remom"])
+def test_decision_that_is_always_answered_needs_no_model_and_no_looper(kind: str) -> None:
+    decision = {"name": "a", "algorithm": {"type": kind}}
+    plugins = [entry("fast_response", message="x")]
+
+    config = build_config(
+        data(routing={"decisions": [{**decision, "plugins": plugins}]}), environ={}
+    )
+
+    assert config.warnings == ()
+
+
+def test_disabled_answer_does_not_count() -> None:
+    plugins = [entry("fast_response", message="x", enabled=False)]
+    decision = {"name": "a", "algorithm": {"type": "static"}, "plugins": plugins}
+
+    with pytest.raises(ConfigError, match="has no models"):
+        build_config(data(routing={"decisions": [decision]}), environ={})
+
+
 def test_plugins_of_recipes_are_checked_too() -> None:
     decisions: list[Any] = [{"name": "a", "modelRefs": [{"model": "small"}]}]
     decisions[0]["plugins"] = [entry("tools"), entry("tools")]

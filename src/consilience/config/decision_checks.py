@@ -43,7 +43,8 @@ def check_profile(config: Config, profile: RecipeRouting, path: Path) -> Iterato
         yield from _check_rules(profile, decision.rules, (*here, "rules"), path)
         yield from _check_model_refs(config, decision, here)
         yield from _check_annotations(decision, here)
-        if decision.algorithm is not None:
+        answered = any(plugin.answers for plugin in decision.plugins)
+        if decision.algorithm is not None and not answered:
             yield from _check_algorithm(config, decision, decision.algorithm, here)
     yield from check_plugins(config, profile, path)
     for model, places in unswitched.items():

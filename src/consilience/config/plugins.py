@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, create_model
 
 from ..plugins import PLUGINS, UNAVAILABLE
-from ..plugins.base import PluginOptions
+from ..plugins.base import Answerer, PluginOptions
 from .fields import Section
 
 OPTIONS: Mapping[str, type[PluginOptions]] = {plugin.kind: plugin.Options for plugin in PLUGINS}
 """Options model of each plugin, by `type`."""
+
+_ANSWERING = {p.kind for p in PLUGINS if issubclass(p, Answerer) and p.always}
 
 TYPES = (*OPTIONS, *UNAVAILABLE)
 """Types that a plugin may have."""
@@ -29,6 +31,11 @@ class DecisionPluginBase(Section):
     def options(self) -> PluginOptions | None:
         """Its configuration; None when this version does not act on the type."""
         return None
+
+    @property
+    def answers(self) -> bool:
+        """Whether it answers every request, so that the decision needs no model."""
+        return False
 
 
 class OtherPlugin(DecisionPluginBase):
@@ -46,6 +53,10 @@ class OwnPlugin(DecisionPluginBase):
     @property
     def options(self) -> PluginOptions:
         return self.configuration
+
+    @property
+    def answers(self) -> bool:
+        return self.configuration.enabled and self.type in _ANSWERING
 
 
 def _entry(kind: str, options: type[PluginOptions]) -> Any:

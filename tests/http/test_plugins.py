@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from consilience.upstream.scripted import ScriptedUpstream
-from support.client import HELLO, ask, post
+from support.client import HELLO, ask, eventually, post
 from support.live import live_gateway
 from support.raw_server import completion, json_answer, raw_server
 
@@ -110,6 +111,24 @@ def test_request_says_that_its_answer_is_to_be_fresh(url: str, upstream: Scripte
         ask(url, "auto", headers)
 
     assert len(upstream.calls) == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_access_line_tells_who_answered_in_place_of_a_model(
+    url: str, caplog: pytest.LogCaptureFixture, stream: bool
+) -> None:
+    caplog.set_level(logging.INFO, "consilience")
+    for text in ("hi", "hi", "password"):
+        asked = [{"role": "user", "content": text}]
+        body = {"model": "auto", "messages": asked, "stream": stream}
+        assert post(url, body, KEYS["alice"]).status == 200
+
+    def lines() -> list[Any]:
+        return [vars(r)["fields"] for r in caplog.records if r.getMessage() == "request"]
+
+    assert eventually(lambda: len(lines()) == 3)  # a line is written after the last byte
+    told = [(f.get("model"), f.get("cache_hit"), f.get("fast_response")) for f in lines()]
+    assert told == [("small", None, None), ("small", "true", None), (None, None, "true")]
 
 
 def test_stream_of_a_hit_has_its_headers(url: str) -> None:

@@ -119,9 +119,8 @@ class ResponseCache(Answerer[ResponseCacheOptions]):
         super().__init__(options, binding)
         own = binding.settings
         self._settings = own if isinstance(own, ResponseCacheSettings) else ResponseCacheSettings()
-        answers = (
-            self.share(own) if binding.shared is None else binding.shared
-        )  # an empty one is falsy
+        shared = binding.shared
+        answers = self.share(own) if shared is None else shared  # an empty one is falsy
         self._answers: Answers | None = answers if self._settings.enabled else None
         self._ttl_s = options.ttl_seconds or self._settings.ttl_seconds
         self._place = (binding.recipe, binding.decision, options.scope, dict(options.revision))
@@ -141,15 +140,18 @@ class ResponseCache(Answerer[ResponseCacheOptions]):
         return self.options.warnings()
 
     def answer(self, call: Call) -> Answer | None:
-        control, key = self._control(call), self._key(call)
-        if self._answers is None or key is None or not control.reads:
+        control = self._control(call)
+        if self._answers is None or not control.reads or (key := self._key(call)) is None:
             return None
         kept = self._answers.get(key, max_age_s=control.max_age_s)
         return Answer(kept, HEADERS) if kept is not None else None
 
     def keep(self, call: Call, completion: Completion) -> None:
-        control, key = self._control(call), self._key(call)
-        if self._answers is None or key is None or not control.writes or not _is_whole(completion):
+        control = self._control(call)
+        if self._answers is None or not control.writes or not _is_whole(completion):
+            return
+        key = self._key(call)
+        if key is None:
             return
         ttl_s = self._ttl_s
         if control.ttl_s is not None:

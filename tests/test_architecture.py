@@ -19,6 +19,8 @@ import pytest
 import consilience
 from consilience.loopers import LOOPERS
 from consilience.loopers.base import Looper
+from consilience.plugins import PLUGINS
+from consilience.plugins.base import Plugin
 from consilience.signals import SIGNALS
 from consilience.signals.base import Signal
 
@@ -163,7 +165,9 @@ def test_every_module_is_used() -> None:
     assert unused == set()
 
 
-@pytest.mark.parametrize("registry", [SIGNALS, LOOPERS], ids=["signals", "loopers"])
+@pytest.mark.parametrize(
+    "registry", [SIGNALS, LOOPERS, PLUGINS], ids=["signals", "loopers", "plugins"]
+)
 def test_kinds_of_a_registry_are_distinct(registry: tuple[Any, ...]) -> None:
     kinds = [member.kind for member in registry]
 
@@ -172,7 +176,9 @@ def test_kinds_of_a_registry_are_distinct(registry: tuple[Any, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("base", "registry"), [(Signal, SIGNALS), (Looper, LOOPERS)], ids=["signals", "loopers"]
+    ("base", "registry"),
+    [(Signal, SIGNALS), (Looper, LOOPERS), (Plugin, PLUGINS)],
+    ids=["signals", "loopers", "plugins"],
 )
 def test_every_member_is_registered_once(base: type[Any], registry: tuple[Any, ...]) -> None:
     everything_imported()
@@ -181,7 +187,9 @@ def test_every_member_is_registered_once(base: type[Any], registry: tuple[Any, .
     assert sorted(k.__qualname__ for k in registry) == sorted({k.__qualname__ for k in concrete})
 
 
-@pytest.mark.parametrize("member", [*SIGNALS, *LOOPERS], ids=lambda member: member.__name__)
+@pytest.mark.parametrize(
+    "member", [*SIGNALS, *LOOPERS, *PLUGINS], ids=lambda member: member.__name__
+)
 def test_every_member_says_what_it_is(member: type[Any]) -> None:
     assert (member.__doc__ or "").strip()
 

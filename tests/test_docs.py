@@ -31,6 +31,8 @@ from consilience.errors import (
 )
 from consilience.loopers.fusion.options import PLUGIN_ONLY, FusionOptions, Seat
 from consilience.loopers.fusion.panel import FailedSeat, panel_failure
+from consilience.plugins import PLUGINS, UNAVAILABLE
+from consilience.plugins.response_cache import ResponseCacheSettings
 from consilience.signals import SIGNALS
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +43,7 @@ PAGES = (
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 HTTP = ROOT / "docs" / "http.md"
 FUSION = (ROOT / "docs" / "fusion.md").read_text(encoding="utf-8")
+PLUGIN_PAGE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 ERRORS = re.compile(r"(<!-- errors: [^\n]*-->\n)(.*?)(<!-- /errors -->)", re.DOTALL)
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -293,6 +296,25 @@ def test_signal_table_names_every_kind_and_its_fields() -> None:
         fields = set(signal.Rule.model_fields) - {"description"}
         own = {name for name in fields if re.search(rf"\b{name}\b", words)}
         assert own, f"{signal.kind}: none of {sorted(fields)} is told"
+
+
+def test_plugin_table_names_every_type_and_its_keys_in_order() -> None:
+    rows = table(PLUGIN_PAGE, "| type | what it does |")
+
+    assert [row[0].strip("`") for row in rows] == [plugin.kind for plugin in PLUGINS]
+    for plugin, row in zip(PLUGINS, rows, strict=True):
+        assert names_in(row[2]) == set(plugin.Options.model_fields) - {"enabled"}, plugin.kind
+    assert [kind for kind in UNAVAILABLE if f"`{kind}`" not in PLUGIN_PAGE] == []
+
+
+def test_plugin_page_shows_every_plugin_and_the_stores_defaults() -> None:
+    (block,) = (b for b in whole_configurations() if b.page.name == "plugins.md")
+    shown: Mapping[str, Any] = YAML(typ="safe").load(block.text)
+    store = shown["global"]["stores"]["response_cache"]
+    types = {p["type"] for d in shown["routing"]["decisions"] for p in d["plugins"]}
+
+    assert types == {plugin.kind for plugin in PLUGINS}
+    assert store == defaults_of(ResponseCacheSettings(), store)
 
 
 def commands() -> dict[str, Any]:

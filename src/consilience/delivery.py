@@ -68,6 +68,13 @@ class Delivery:
         known = [r.usage for r in (*self.outcome.records, *self.records) if r.usage is not None]
         return sum(known, Usage()) if known else None
 
+    @property
+    def undisturbed(self) -> bool:
+        """Whether everything went as configured up to here."""
+        extension = self.outcome.extension
+        degraded = extension.degraded(self.records or None) if extension else ()
+        return not degraded and all(record.status == "ok" for record in self.records)
+
     async def whole(self) -> Completion:
         """Gets the final answer whole.
 

@@ -31,10 +31,10 @@ ANSWER_TOKENS = 500
 SelectionStatus = Literal[
     "selected", "planned_final", "fallback", "execution_required", "unavailable", "failed"
 ]
-"""`selected`: one model answers. `planned_final`: a looper runs, and this model writes the answer.
-`fallback`: nothing matched, the default model answers. `execution_required`: a looper runs, and who
-answers shows only then (no looper here is of that kind yet). `unavailable`: the decision that
-matched cannot be carried out. `failed`: nothing matched."""
+"""`selected`: one model answers, or a plugin does. `planned_final`: a looper runs, and this model
+writes the answer. `fallback`: nothing matched, the default model answers. `execution_required`: a
+looper runs, and who answers shows only then (no looper here is of that kind yet). `unavailable`: the
+decision that matched cannot be carried out. `failed`: nothing matched."""
 
 _PLURAL = {
     "keyword": "keywords",
@@ -78,6 +78,8 @@ class Explanation:
     refusal: ConsilienceError | None
     """What the client would get in place of an answer."""
     calls: Sequence[EstimatedCall]
+    effects: Sequence[tuple[str, str]] = ()
+    """What each plugin of the decision does to the request, by its type, in order."""
 
     @property
     def status(self) -> SelectionStatus:
@@ -92,7 +94,7 @@ class Explanation:
 
     @property
     def selected_model(self) -> str | None:
-        """Who writes the answer; None when nobody does."""
+        """Who writes the answer; None when no model does."""
         return self.calls[-1].call.model if self.calls else None
 
     @property
@@ -134,12 +136,13 @@ class Explanation:
             "decision_result": self._decision_result(),
             "decisions": [self._decision(d) for d in considered.decisions] if considered else [],
             "algorithm": self._algorithm,
-            "recommended_models": list(route.looper.models_used) if route else [],
+            "recommended_models": list(route.looper.models_used) if route and self.calls else [],
             "selected_model": self.selected_model,
             "selection_status": self.status,
             "selection_reason": self.reason,
             **(_signals_body(considered) if considered else _NO_SIGNALS),
             "projections": [p.as_body() for p in considered.projections] if considered else [],
+            "plugins": [{"type": kind, "effect": effect} for kind, effect in self.effects],
             "calls": [estimated.as_body() for estimated in self.calls],
             "estimate": self._estimate(),
             "warnings": list(route.warnings) if route else [],
@@ -226,9 +229,13 @@ async def explain(
         route = router.decide(request, considered)
     except (NoMatchingDecisionError, UnsupportedAlgorithmError) as exc:
         return Explanation(request, considered, None, exc, ())
-    planned = route.looper.plan(request, answer_tokens=ANSWER_TOKENS)
+    effects = route.plugins.effects(request)
+    if route.plugins.answers:
+        return Explanation(request, considered, route, None, (), effects)
+    edited = route.plugins.edited(request).request
+    planned = route.looper.plan(edited, answer_tokens=ANSWER_TOKENS)
     calls = tuple(_estimated(call, _price(config, call.model)) for call in planned)
-    return Explanation(request, considered, route, None, calls)
+    return Explanation(request, considered, route, None, calls, effects)
 
 
 def _price(config: Config, name: str) -> Price | None:

@@ -35,6 +35,7 @@ from .errors import (
 from .event_stream import EventStream
 from .loopers import LOOPERS
 from .loopers.base import Outcome, Progress
+from .preparation import Prepared, prepare
 from .reply import Event, Reply, Routed, response_headers, route_headers
 from .router import Route, Router
 from .upstream.base import Upstream
@@ -60,9 +61,8 @@ def _new_id() -> str:
 class _Run:
     """One request on its way; what must be known when it ends early."""
 
-    request: ChatRequest
+    prepared: Prepared
     headers: Mapping[str, str]
-    route: Route
     begun: float
     id: str
     created: int
@@ -206,8 +206,8 @@ class Gateway:
                 cancels every upstream call.
         """
 
-        async def deliver(delivery: Delivery) -> Reply:
-            completion = await delivery.whole()
+        async def deliver(prepared: Prepared, delivery: Delivery) -> Reply:
+            completion = await prepared.whole(delivery)
             return Reply(
                 delivery.body(completion),
                 delivery.headers(completion.model, delivery.records, delivery.usage),
@@ -231,8 +231,8 @@ class Gateway:
         """
         request = self.parse(body)
 
-        async def deliver(delivery: Delivery) -> None:
-            await delivery.stream(emit, include_usage=request.include_usage)
+        async def deliver(prepared: Prepared, delivery: Delivery) -> None:
+            await prepared.stream(delivery, emit, include_usage=request.include_usage)
 
         await self._carry(request, headers, emit, deliver)
 
@@ -241,9 +241,9 @@ class Gateway:
         body: Body,
         headers: Mapping[str, str],
         emit: Emit,
-        deliver: Callable[[Delivery], Awaitable[T]],
+        deliver: Callable[[Prepared, Delivery], Awaitable[T]],
     ) -> T:
-        """Routes, deliberates and delivers one request."""
+        """Routes, prepares, deliberates and delivers one request."""
         pool = self._pool or await self.open()
         begun = anyio.current_time()
         request = self._at_depth(self.parse(body), headers)
@@ -252,16 +252,16 @@ class Gateway:
             raise InvalidRequestError(
                 "a Fusion route cannot be reached through another gateway of this kind: ask it directly"
             )
-        sent_on = request.without_plugins(_PLUGIN_IDS)
-        run = _Run(sent_on, headers, route, begun, self._new_id(), int(self._unix_time()))
-        progress = route.looper.wants_progress
-        await emit(Routed(route_headers(route), progress, run.id, run.created, route.requested))
-        width = self._reserve(route)
+        prepared = prepare(route, request, headers)
+        run = _Run(prepared, headers, begun, self._new_id(), int(self._unix_time()))
+        known, progress = route_headers(prepared.route), route.looper.wants_progress
+        await emit(Routed(known, progress, run.id, run.created, route.requested))
+        width = 0 if prepared.outcome else self._reserve(route)
         try:
             with anyio.fail_after(self._timeout_s):
                 outcome = await self._deliberate(run, pool, emit)
                 run.delivery = self._delivery(run, outcome, pool)
-                return await deliver(run.delivery)
+                return await deliver(prepared, run.delivery)
         except (ConsilienceError, TimeoutError, ExceptionGroup) as exc:
             failure = self._failure(run, exc)
             if failure is exc:
@@ -303,6 +303,10 @@ class Gateway:
         return width
 
     async def _deliberate(self, run: _Run, pool: Pool, emit: Emit) -> Outcome:
+        prepared = run.prepared
+        if prepared.outcome is not None:
+            return prepared.outcome
+
         async def ask(request: ChatRequest) -> Completion:
             turned_away = False
             try:
@@ -316,7 +320,8 @@ class Gateway:
         async def observe(progress: Progress) -> None:
             await emit(progress)
 
-        return await run.route.looper.deliberate(run.request, ask, observe)
+        sent_on = prepared.request.without_plugins(_PLUGIN_IDS)
+        return await prepared.route.looper.deliberate(sent_on, ask, observe)
 
     def _delivery(self, run: _Run, outcome: Outcome, pool: Pool) -> Delivery:
         debug = run.headers.get("x-vsr-debug", "").strip().lower() == "true"
@@ -326,7 +331,7 @@ class Gateway:
             run.id,
             run.created,
             headers=lambda model, records, usage: response_headers(
-                run.route,
+                run.prepared.route,
                 outcome,
                 model,
                 records,

@@ -99,7 +99,9 @@ def response_headers(
         usage: the sum over all calls, when it is known already.
     """
     deliberated = outcome.stage == "synthesis"
-    headers = {**route_headers(route), "x-vsr-selected-model": model}
+    headers = route_headers(route)
+    if model != route.requested or route.recipe is None:  # a slug is nobody's name
+        headers["x-vsr-selected-model"] = model
     if outcome.extension is not None:
         degraded = outcome.extension.degraded(delivery or None)
     else:
@@ -130,6 +132,7 @@ def route_headers(route: Route) -> dict[str, str]:
         }
     if route.warnings:
         headers["x-vsr-response-warnings"] = "; ".join(route.warnings)
+    headers |= route.headers
     return {name: safe(value) for name, value in headers.items()}
 
 

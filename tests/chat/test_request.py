@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consilience.chat.codec import encode
+from consilience.chat.headers import HeaderChanges
 from consilience.chat.request import ChatRequest, text_of
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
@@ -59,9 +60,12 @@ def test_the_model_is_read_without_space_and_sent_as_written() -> None:
     assert (request.model, request.body["model"]) == ("m", " m ")
 
 
-def test_copies_keep_the_depth() -> None:
-    request = asking(user("hi")).at_depth(2)
-    assert request.with_user_text("x").without(["seed"]).replace(seed=1).depth == 2
+def test_copies_keep_the_depth_and_the_headers() -> None:
+    changes = HeaderChanges(added={"x-team": "red"})
+    request = asking(user("hi")).with_headers(changes).at_depth(2)
+    copy = request.with_user_text("x").without(["seed"]).replace(seed=1)
+    assert (copy.depth, copy.headers) == (2, changes)
+    assert copy.with_headers(changes).depth == 2
 
 
 def test_stream_and_include_usage_are_read() -> None:

@@ -69,6 +69,47 @@ def test_route_is_drawn_for_people(file: Path) -> None:
     assert result.out.endswith(DEEP)
 
 
+PLUGINS = """\
+    - name: fixed
+      priority: 900
+      rules: {type: keyword, name: secret}
+      plugins: [{type: fast_response, configuration: {message: "No."}}]
+    - name: short
+      priority: 300
+      rules: {type: context, name: long}
+      modelRefs: [{model: cheap}]
+      plugins:
+        - {type: request_params, configuration: {max_tokens_limit: 100}}
+        - {type: tools, configuration: {mode: none}}
+"""
+
+
+def test_plugins_are_drawn_in_their_order_and_count(tmp_path: Path) -> None:
+    file = written(tmp_path, routing_yaml(more=PLUGINS))
+    request = {"messages": [{"role": "user", "content": "x " * 20_000}], "max_tokens": 900}
+    (tmp_path / "body.json").write_text(json.dumps(request), encoding="utf-8")
+
+    told = invoke("explain", "--messages", tmp_path / "body.json", "--config", file).out
+
+    assert (
+        "\nplugins, in their order\n"
+        "  tools           the request offers no tools\n"
+        "  request_params  caps max_tokens to 100\n"
+        "\ncalls that would be made\n"
+        "  single  cheap  10,004 in, 100 out  "
+    ) in told
+
+
+def test_route_that_needs_no_model_is_drawn(tmp_path: Path) -> None:
+    file = written(tmp_path, routing_yaml(more=PLUGINS))
+
+    result = invoke("explain", "internal only", "--config", file)
+
+    assert result.code == 0
+    assert "\nroute      decision fixed, answered without a model\n" in result.out
+    assert result.out.endswith("  fast_response  answers with its message; no model is called\n")
+
+
 def test_signals_are_drawn_with_figures_and_time(file: Path) -> None:
     lines = invoke("explain", "compare a", "--config", file).out.splitlines()
 

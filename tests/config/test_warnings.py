@@ -31,7 +31,7 @@ def test_plain_configuration_has_no_warning() -> None:
         ("setup", {"done": True}, "setup"),
         ("global", {"services": {"ratelimit": {}}}, "global.services.ratelimit"),
         ("global", {"services": {"authz": {"providers": []}}}, "global.services.authz.providers"),
-        ("global", {"stores": {}}, "global.stores"),
+        ("global", {"stores": {"memory": {}}}, "global.stores.memory"),
         ("global", {"model_catalog": {"kbs": []}}, "global.model_catalog.kbs"),
         (
             "global",
@@ -115,7 +115,10 @@ def test_decision_plugin_is_named_by_its_type() -> None:
 
     found = warnings(routing=decision(plugins=plugins))
 
-    assert found == {"routing.decisions[0].plugins[0]": "the decision plugin `rag` is not acted on"}
+    assert found == {
+        "routing.decisions[0].plugins[0]": "the decision plugin `rag` is not acted on: nothing is"
+        " retrieved into the prompt"
+    }
 
 
 def test_grounding_says_that_no_scores_are_computed() -> None:

@@ -25,6 +25,22 @@ SIGNALS = (
 RULES = "rules: {operator: OR, conditions: [{type: keyword, name: k}, {type: context, name: c}]}"
 CONFIG = parse_config(fusion_yaml(decision=RULES).replace("routing:\n", SIGNALS))
 APP = create_app(CONFIG, upstream=ScriptedUpstream(fusion_script()))
+PLUGINS = """plugins:
+        - {type: response_cache, configuration: {request_controls: {enabled: true}}}
+        - type: tools
+          configuration: {mode: filtered, allow_tools: [f], strip_tool_history: true}
+        - type: context_compression
+          configuration:
+            budget: {trigger_tokens: 1}
+            targets: {tool_outputs: {min_tokens: 2, target_tokens: 1}}
+        - {type: system_prompt, configuration: {mode: append, system_prompt: Be brief.}}
+        - type: request_params
+          configuration: {strip_unknown: true, max_tokens_limit: 9, max_n: 1}
+        - {type: header_mutation, configuration: {delete: [x-a]}}
+"""
+PLUGGED = create_app(
+    parse_config(fusion_yaml(decision=PLUGINS)), upstream=ScriptedUpstream(fusion_script())
+)
 
 FIELDS = (
     "model", "messages", "stream", "stream_options", "temperature", "top_p", "max_tokens",
@@ -76,11 +92,11 @@ def _body(**fields: Any) -> dict[str, Any]:
     return {"model": "vllm-sr/fusion", "messages": HELLO, **fields}
 
 
-def _asked(body: object) -> Response:
+def _asked(body: object, app: Any = APP) -> Response:
     async def ask() -> Response:
-        async with started(APP):
+        async with started(app):
             with anyio.fail_after(20):
-                return await post(APP, body)
+                return await post(app, body)
 
     return anyio.run(ask)
 
@@ -99,14 +115,25 @@ def _check(reply: Response) -> None:
         assert reply.json["choices"]
 
 
+def _check_plugged(body: object) -> None:
+    """Asks where plugins act on the request: none of them may fail at anything that is accepted."""
+    reply = _asked(body, PLUGGED)
+    _check(reply)
+    assert "failed" not in reply.headers.get("x-vsr-response-warnings", "")
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(FIELDS), JSON, NAMES)
 @example("stream_options", {"include_usage": 1}, "a")
 @example("seed", -(2**80), "vllm-sr/fusion")
 @example("max_tokens", 2**80, "vllm-sr/fusion")
 @example("plugins", [{"id": "fusion", "analysis_models": [None]}], "vllm-sr/fusion")
+@example("functions", 5, "auto")
+@example("tools", [5, {"function": 5}, {"function": {"name": 5}}], "auto")
+@example("tool_choice", {"allowed_tools": {"tools": [None]}}, "auto")
 def test_any_value_in_any_field_is_answered_or_refused(name: str, value: Any, model: str) -> None:
     _check(_asked(_body(**{"model": model, name: value})))
+    _check_plugged(_body(**{"model": model, name: value}))
 
 
 @settings(max_examples=150, deadline=None)
@@ -115,6 +142,7 @@ def test_any_conversation_is_answered_or_refused(
     messages: list[Any], model: str, stream: bool
 ) -> None:
     _check(_asked(_body(messages=messages, model=model, stream=stream)))
+    _check_plugged(_body(messages=messages, model=model, stream=stream))
 
 
 @settings(max_examples=150, deadline=None)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import zlib
 from collections.abc import Callable
 
 import pytest
 
+from consilience.chat.headers import HeaderChanges
 from consilience.chat.request import ChatRequest
 from consilience.errors import UpstreamError, UpstreamProtocolError
 from consilience.upstream.http import HttpUpstream, Limits
@@ -53,6 +55,34 @@ async def test_complete_sends_the_depth_when_the_request_has_one(
     with raw_server([json_answer(completion())]) as server:
         await connect(server.url).complete(hello.at_depth(2))
     assert server.requests[0].headers["x-vsr-fusion-depth"] == "2"
+
+
+async def test_complete_sends_the_headers_that_the_request_changes(
+    connect: Connect, hello: ChatRequest
+) -> None:
+    changes = HeaderChanges({"x-team": "red"}, {"x-tier": "gold"}, frozenset(("x-trace",)))
+    own = {"authorization": "Bearer k-1", "X-Tier": "free", "X-Trace": "on"}
+    with raw_server([json_answer(completion())]) as server:
+        upstream = connect(server.url, **own)
+        await upstream.complete(hello.with_headers(changes))
+        await upstream.complete(hello)
+    changed, plain = (request.headers for request in server.requests)
+    kept = {name: changed[name] for name in ("authorization", "x-team", "x-tier")}
+    assert kept == {"authorization": "Bearer k-1", "x-team": "red", "x-tier": "gold"}
+    assert "x-trace" not in changed
+    assert (plain["x-tier"], plain["x-trace"], plain.get("x-team")) == ("free", "on", None)
+
+
+async def test_upstream_words_in_the_log_lack_values_of_changed_headers(
+    connect: Connect, hello: ChatRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="consilience")
+    changes = HeaderChanges(updated={"x-tier": "canary-4711"})
+    told = answer(b"you sent canary-4711", status=400)
+    with raw_server([told]) as server, pytest.raises(UpstreamError):
+        await connect(server.url).complete(hello.with_headers(changes))
+    (said,) = (r for r in caplog.records if r.message == "upstream_said")
+    assert vars(said)["fields"]["body"] == "you sent [redacted]"
 
 
 async def test_complete_reuses_its_connection(connect: Connect, hello: ChatRequest) -> None:

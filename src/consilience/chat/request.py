@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import InvalidRequestError
 from .codec import Body, decode
+from .headers import HeaderChanges
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 MAX_DEPTH = 64
@@ -32,6 +33,8 @@ class ChatRequest:
     body: Body
     depth: int = 0
     """How many Fusion gateways the request has gone through when it reaches an upstream; 0: none."""
+    headers: HeaderChanges | None = None
+    """What is different about the headers of its upstream calls; None: nothing."""
 
     @classmethod
     def parse(cls, raw: bytes | bytearray, *, max_messages: int = 2000) -> ChatRequest:
@@ -106,15 +109,20 @@ class ChatRequest:
 
     def replace(self, **fields: Any) -> ChatRequest:
         """Gives a copy with these fields set. Values are shared, not copied."""
-        return ChatRequest({**self.body, **fields}, self.depth)
+        return ChatRequest({**self.body, **fields}, self.depth, self.headers)
 
     def without(self, names: Collection[str]) -> ChatRequest:
         """Gives a copy without these fields."""
-        return ChatRequest({k: v for k, v in self.body.items() if k not in names}, self.depth)
+        body = {k: v for k, v in self.body.items() if k not in names}
+        return ChatRequest(body, self.depth, self.headers)
 
     def at_depth(self, depth: int) -> ChatRequest:
         """Gives a copy that is sent on with this depth."""
-        return ChatRequest(self.body, depth)
+        return ChatRequest(self.body, depth, self.headers)
+
+    def with_headers(self, changes: HeaderChanges) -> ChatRequest:
+        """Gives a copy whose upstream calls carry changed headers."""
+        return ChatRequest(self.body, self.depth, changes)
 
     def with_user_text(self, text: str) -> ChatRequest:
         """Appends text to the last user turn, or as a new user turn when the last is not the user's.

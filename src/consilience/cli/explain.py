@@ -93,6 +93,8 @@ def drawn(explanation: Explanation) -> str:
         lines += ["", *_signals(explanation.considered)]
         lines += _projections(explanation.considered)
         lines += ["", *_decisions(explanation.considered)]
+    if explanation.effects:
+        lines += ["", *_plugins(explanation)]
     if explanation.calls:
         lines += ["", *_calls(explanation)]
     lines += [
@@ -110,7 +112,9 @@ def _head(explanation: Explanation) -> Iterator[str]:
         yield f"refused    {explanation.reason}"
         return
     decision = f"decision {route.decision}, " if route.decision else ""
-    yield f"route      {decision}{route.algorithm}: {explanation.selected_model} answers"
+    model = explanation.selected_model
+    who = f"{route.algorithm}: {model} answers" if model else "answered without a model"
+    yield f"route      {decision}{who}"
     yield f"why        {explanation.reason}"
 
 
@@ -202,6 +206,13 @@ def _tree(node: RuleTrace, indent: str) -> Iterator[str]:
     yield f"{indent}[{mark}] {text}"
     for child in node.children:
         yield from _tree(child, indent + "  ")
+
+
+def _plugins(explanation: Explanation) -> Iterator[str]:
+    yield "plugins, in their order"
+    width = max(len(kind) for kind, _ in explanation.effects)
+    for kind, effect in explanation.effects:
+        yield f"  {kind:{width}}  {effect}"
 
 
 def _calls(explanation: Explanation) -> Iterator[str]:

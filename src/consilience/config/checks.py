@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from .decision_checks import check_profile
 from .duplicates import duplicates
 from .paths import Finding, Path
+from .plugin_checks import check_plugin_settings
 from .providers import BackendRef, ProviderModel
 from .root import DEFAULT_RECIPE, Config, Listener, is_loopback
 from .validation import near
@@ -28,6 +29,7 @@ def check(config: Config) -> Iterator[Finding]:
     yield from _check_defaults(config)
     yield from _check_names(config)
     yield from _check_recipes(config)
+    yield from check_plugin_settings(config)
     yield from check_profile(config, config.routing, ("routing",))
     for i, recipe in enumerate(config.recipes):
         yield from check_profile(config, recipe.routing, ("recipes", i, "routing"))

@@ -13,6 +13,7 @@ from .algorithm import OPTIONS, REMOVED, UNSUPPORTED, Algorithm
 from .condition_checks import check_rules
 from .known_keys import also_in
 from .paths import Finding, Path
+from .plugin_checks import check_plugins
 from .projection_checks import check_composers, check_metrics, check_projections
 from .root import Config
 from .routing import Decision, ModelRef, RecipeRouting
@@ -33,7 +34,6 @@ def check_profile(config: Config, profile: RecipeRouting, path: Path) -> Iterato
     yield from check_metrics(profile, metrics, path)
     decisions: Path = (*path, "decisions")
     first: set[str] = set()
-    plugins: dict[str, list[Path]] = {}
     unswitched: dict[str, list[Path]] = {}
     for i, decision in enumerate(profile.decisions):
         here: Path = (*decisions, i)
@@ -44,8 +44,6 @@ def check_profile(config: Config, profile: RecipeRouting, path: Path) -> Iterato
                 "give each its own name",
             )
         first.add(decision.name)
-        for j, plugin in enumerate(decision.plugins):
-            plugins.setdefault(plugin.type, []).append((*here, "plugins", j))
         for j, ref in enumerate(decision.model_refs):
             if ref.reasons and _has_no_family(config, ref):
                 unswitched.setdefault(ref.model, []).append((*here, "modelRefs", j))
@@ -53,13 +51,10 @@ def check_profile(config: Config, profile: RecipeRouting, path: Path) -> Iterato
         yield from _check_model_refs(config, decision, here)
         yield from _check_weights(decision, here)
         yield from _check_annotations(decision, here)
-        if decision.algorithm is not None:
+        answered = any(plugin.answers for plugin in decision.plugins)
+        if decision.algorithm is not None and not answered:
             yield from _check_algorithm(config, decision, decision.algorithm, here)
-    for kind, places in plugins.items():
-        more = f" (in {len(places)} decisions)" if len(places) > 1 else ""
-        yield Finding(
-            places[0], f"the decision plugin `{kind}` is not acted on{more}", warning=True
-        )
+    yield from check_plugins(config, profile, path)
     for model, places in unswitched.items():
         yield Finding(
             places[0],

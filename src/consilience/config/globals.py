@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, create_model, field_serializer
 
+from ..plugins import PLUGINS
+from ..plugins.base import Plugin, PluginSettings
 from ..signals import SIGNALS
+from ..signals.base import Signal
 from ..signals.embedding import Embedding, SemanticSettings
 from .external import External
 from .fields import (
@@ -112,7 +115,7 @@ class Gateway(Section):
 
 
 class GlobalBase(Section):
-    """`global`, without what signals have there."""
+    """`global`, without what signals and plugins have there."""
 
     router: Router = Router()
     integrations: Integrations = Integrations()
@@ -139,6 +142,15 @@ class GlobalBase(Section):
             if signal.Settings is not None
         }
 
+    @cached_property
+    def plugin_settings(self) -> Mapping[str, PluginSettings]:
+        """What the plugins of a kind share, by kind."""
+        return {
+            plugin.kind: _value_at(self, plugin.settings_key)
+            for plugin in PLUGINS
+            if plugin.Settings is not None
+        }
+
 
 _CATALOG, _EXTERNAL = "model_catalog", "external"
 
@@ -151,13 +163,14 @@ def _value_at(section: Any, key: str) -> Any:
 
 def _derive_global() -> type[GlobalBase]:
     tree: dict[str, Any] = {}
-    for signal in SIGNALS:
-        if signal.Settings is not None:
-            *sections, last = signal.settings_key.split(".")
+    sharing: list[type[Signal[Any] | Plugin[Any]]] = [*SIGNALS, *PLUGINS]
+    for member in sharing:
+        if member.Settings is not None:
+            *sections, last = member.settings_key.split(".")
             branch = tree
             for step in sections:
                 branch = branch.setdefault(step, {})
-            branch[last] = signal.Settings
+            branch[last] = member.Settings
     tree[_CATALOG][_EXTERNAL] = (tuple[External, ...], ())
     return _section("Global", "`global`.", tree, GlobalBase)
 

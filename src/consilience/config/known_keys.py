@@ -11,7 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..loopers import LOOPERS
+from ..plugins import PLUGINS
+from ..plugins import UNAVAILABLE as UNAVAILABLE_PLUGINS
+from ..plugins.base import Plugin
 from ..signals import SIGNALS
+from ..signals.base import Signal
 from .algorithm import REMOVED, UNSUPPORTED
 from .paths import ROOT, Finding, Path, dotted
 
@@ -29,7 +33,8 @@ _GLOBAL: Mapping[str, str] = {
     "global.services.management_api": "there is no management API",
     "global.services.startup_status": "`/ready` tells when requests are taken",
     "global.services.router_replay": "requests are not kept for replay",
-    "global.stores": "no response cache, memory or vector store",
+    "global.stores.memory": "nothing is remembered of users",
+    "global.stores.vector_store": "no documents are stored",
     "global.model_catalog.system": "no classifiers are loaded",
     "global.model_catalog.external[].llm_provider": "helpers are asked in OpenAI's format",
     "global.model_catalog.external[].parser_type": "helpers answer with JSON",
@@ -68,46 +73,58 @@ _PROFILE: Mapping[str, str] = {
 }
 
 
+_PROFILES = ("routing", f"recipes{_ITEM}.routing")
+
+
 def _ignored() -> dict[tuple[str, ...], str]:
     patterns = dict(_GLOBAL)
-    for signal in SIGNALS:
-        if signal.Settings is not None:
-            for key, lost in getattr(signal.Settings, "ignored_keys", {}).items():
-                patterns[f"global.{signal.settings_key}.{key}"] = lost
-    for profile in ("routing", f"recipes{_ITEM}.routing"):
-        patterns |= {f"{profile}.{key}": lost for key, lost in _PROFILE.items()}
-        for signal in SIGNALS:
-            for key, lost in signal.Rule.ignored_keys.items():
-                patterns[f"{profile}.signals.{signal.config_key}{_ITEM}.{key}"] = lost
-        for looper in LOOPERS:
-            for key, lost in looper.Options.ignored_keys.items():
-                patterns[f"{profile}.decisions{_ITEM}.algorithm.{looper.kind}.{key}"] = lost
+    sharing: list[type[Signal[Any] | Plugin[Any]]] = [*SIGNALS, *PLUGINS]
+    for member in sharing:
+        if member.Settings is not None:
+            for key, lost in getattr(member.Settings, "ignored_keys", {}).items():
+                patterns[f"global.{member.settings_key}.{key}"] = lost
+    for profile in _PROFILES:
+        patterns |= _of_profile(profile)
     return {_steps(pattern): lost for pattern, lost in patterns.items()}
 
 
+def _of_profile(profile: str) -> dict[str, str]:
+    patterns = {f"{profile}.{key}": lost for key, lost in _PROFILE.items()}
+    blocks: list[tuple[str, Mapping[str, str]]] = [
+        *((f"signals.{s.config_key}{_ITEM}", s.Rule.ignored_keys) for s in SIGNALS),
+        *((f"decisions{_ITEM}.algorithm.{x.kind}", x.Options.ignored_keys) for x in LOOPERS),
+        *((f"{_plugin(x.kind)}.configuration", x.Options.ignored_keys) for x in PLUGINS),
+    ]
+    for block, ignored in blocks:
+        patterns |= {f"{profile}.{block}.{key}": lost for key, lost in ignored.items()}
+    return patterns
+
+
+def _plugin(kind: str) -> str:
+    """The pattern of a plugin of a kind, within a profile."""
+    return f"decisions{_ITEM}.plugins[{kind}]"
+
+
 def _steps(pattern: str) -> tuple[str, ...]:
-    return tuple(pattern.replace(_ITEM, f".{_ITEM}").split("."))
+    return tuple(pattern.replace("[", ".[").split("."))
 
 
 IGNORED: Mapping[tuple[str, ...], str] = _ignored()
 """Pattern of a path to what is lost when its key is ignored."""
 
 HOLLOW: Mapping[tuple[str, ...], str] = {
-    _steps(f"{profile}.decisions[].algorithm.{kind}"): lost
-    for profile in ("routing", "recipes[].routing")
-    for kinds, lost in (
-        (UNSUPPORTED, "such a decision is answered with 501"),
-        (REMOVED, "this algorithm no longer exists"),
+    _steps(f"{profile}.{block}"): lost
+    for profile in _PROFILES
+    for kinds, pattern, lost in (
+        (UNSUPPORTED, f"decisions{_ITEM}.algorithm.{{}}", "such a decision is answered with 501"),
+        (REMOVED, f"decisions{_ITEM}.algorithm.{{}}", "this algorithm no longer exists"),
+        (UNAVAILABLE_PLUGINS, f"{_plugin('{}')}.configuration", "this plugin does nothing"),
     )
-    for kind in kinds
+    for block in map(pattern.format, kinds)
 }
 """Blocks that are kept as a key, because their name is checked, but whose content does not matter."""
 
-PLUGIN_CONFIGURATION: Mapping[tuple[str, ...], str] = {
-    _steps(f"{profile}.decisions[].plugins[].configuration"): "plugins of decisions do nothing"
-    for profile in ("routing", "recipes[].routing")
-}
-"""Blocks that are left out without a warning of their own."""
+_PLUGIN_LISTS = frozenset(_steps(f"{profile}.decisions[].plugins") for profile in _PROFILES)
 
 
 @dataclass(slots=True)
@@ -152,8 +169,10 @@ def strip_ignored(data: Any) -> Stripped:
 
 def _copy(value: Any, path: Path, pattern: tuple[str, ...], result: Stripped) -> Any:
     if isinstance(value, list):
-        below = (*pattern, _ITEM)
-        return [_copy(item, (*path, i), below, result) for i, item in enumerate(value)]
+        return [
+            _copy(item, (*path, i), (*pattern, _item(item, pattern)), result)
+            for i, item in enumerate(value)
+        ]
     if not isinstance(value, dict):
         return value
     copy: dict[str, Any] = {}
@@ -163,6 +182,12 @@ def _copy(value: Any, path: Path, pattern: tuple[str, ...], result: Stripped) ->
             result.found.setdefault(below, []).append((*path, key))
         elif below in HOLLOW:
             copy[key] = {}
-        elif item is not None and below not in PLUGIN_CONFIGURATION:
+        elif item is not None:
             copy[key] = _copy(item, (*path, key), below, result)
     return copy
+
+
+def _item(item: Any, pattern: tuple[str, ...]) -> str:
+    """What stands for an index in a pattern: of a plugin its type, which says what its keys mean."""
+    kind = item.get("type") if pattern in _PLUGIN_LISTS and isinstance(item, dict) else None
+    return f"[{kind}]" if isinstance(kind, str) else _ITEM

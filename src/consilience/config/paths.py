@@ -31,6 +31,7 @@ KEY_LIKE = re.compile(
 """What the keys of well-known vendors look like."""
 # `?` stands for a key that is no text: what it is called cannot be told.
 _SECRET_BLOCKS = frozenset({"extra_headers", "headers", "?"})
+_HEADERS_OF_A_PLUGIN = frozenset({"add", "update"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,8 @@ def is_below_secret(path: Path) -> bool:
 
 def is_secret_path(path: Path) -> bool:
     """Whether the value at this path must not be shown."""
+    if "plugins" in path and _HEADERS_OF_A_PLUGIN.intersection(path) and path[-1] != "name":
+        return True
     return any(
         isinstance(step, str) and (step in _SECRET_BLOCKS or is_secret_key(step)) for step in path
     )

@@ -17,27 +17,10 @@ from ..signals.base import SignalRule
 from .algorithm import Algorithm
 from .contract import OutputContract
 from .fields import Flag, Line, Name, NotNegative, Number, Positive, Section, Whole
+from .plugins import DecisionPlugin
 
 KINDS: Mapping[str, str] = {signal.kind: signal.config_key for signal in SIGNALS}
 """Signal kind (`type:` of a condition) to the list that declares it."""
-
-PLUGINS = (
-    "system_prompt",
-    "header_mutation",
-    "request_params",
-    "fast_response",
-    "response_cache",
-    "context_compression",
-    "tools",
-    "tool_selection",
-    "memory",
-    "rag",
-    "router_replay",
-    "hallucination",
-    "response_jailbreak",
-    "image_gen",
-)
-"""Types of decision plugins that the reference knows."""
 
 
 class Lora(Section):
@@ -100,13 +83,6 @@ class ModelRef(Section):
         return self.use_reasoning
 
 
-class DecisionPlugin(Section):
-    """A plugin of a decision; accepted, not acted on."""
-
-    type: Literal[PLUGINS]  # type: ignore[valid-type]  # a tuple of literals, listed once
-    """Which plugin."""
-
-
 class Decision(Section):
     """A route's policy: when it applies, which models it has, and what is done with them."""
 
@@ -126,6 +102,7 @@ class Decision(Section):
     algorithm: Algorithm | None = None
     """None: one of `modelRefs` answers; see there."""
     plugins: tuple[DecisionPlugin, ...] = ()
+    """What is done with its requests beside; at most one of a type."""
     output_contract: str = ""
     """Appended to the final prompt."""
     output_contract_spec: OutputContract | None = None
@@ -216,11 +193,9 @@ class Entrypoint(Section):
 
 __all__ = [
     "KINDS",
-    "PLUGINS",
     "Combination",
     "Condition",
     "Decision",
-    "DecisionPlugin",
     "Entrypoint",
     "Lora",
     "ModelCard",

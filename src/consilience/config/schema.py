@@ -17,7 +17,7 @@ from pydantic_core import core_schema
 from ..rules.grammar import Combination, Condition
 from .condition_checks import SECTIONS
 from .field_docs import field_docs
-from .known_keys import HOLLOW, IGNORED, PLUGIN_CONFIGURATION
+from .known_keys import HOLLOW, IGNORED
 from .root import Config
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -45,7 +45,7 @@ def config_schema() -> dict[str, Any]:
     schema = Config.model_json_schema(schema_generator=_Generator)
     for node in (schema, *schema["$defs"].values()):
         _loosen(node)
-    for pattern, lost in {**IGNORED, **HOLLOW, **PLUGIN_CONFIGURATION}.items():
+    for pattern, lost in {**IGNORED, **HOLLOW}.items():
         told = {"deprecated": True, "description": f"Not acted on: {lost}."}
         for section in _sections_at(schema, pattern[:-1]):
             section["properties"][pattern[-1]] = told
@@ -124,6 +124,9 @@ def _for_people(text: str) -> str:
 
 def _loosen(node: _Node) -> None:
     """Lets variables in, and keys without a value, here and below."""
+    if "oneOf" in node:  # a variable may fit several
+        node["anyOf"] = node.pop("oneOf")
+        node.pop("discriminator", None)
     if "patternProperties" in node:
         ((pattern, value),) = node.pop("patternProperties").items()
         node |= {"propertyNames": {"pattern": pattern}, "additionalProperties": value}
@@ -188,12 +191,23 @@ def _sections_at(schema: Mapping[str, Any], pattern: Sequence[str]) -> list[Mapp
     nodes: list[Mapping[str, Any]] = [schema]
     for step in pattern:
         found = (_entry(section, step) for section in nodes)
-        nodes = [s for node in found if node is not None for s in _sections(schema, node)]
+        below = (s for node in found if node is not None for s in _sections(schema, node))
+        nodes = [section for section in below if _is_of(section, step)]
     return nodes
 
 
 def _entry(section: Mapping[str, Any], step: str) -> Any:
-    return section.get("items") if step == "[]" else section.get("properties", {}).get(step)
+    if step.startswith("["):
+        return section.get("items")
+    return section.get("properties", {}).get(step)
+
+
+def _is_of(section: Mapping[str, Any], step: str) -> bool:
+    """Whether a section is of the type that a step such as `[tools]` names."""
+    if not step.startswith("[") or step == "[]":
+        return True
+    kinds = [each.get("enum") for each in section["properties"]["type"].get("anyOf", ())]
+    return [step[1:-1]] in kinds
 
 
 def _sections(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

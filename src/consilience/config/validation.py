@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails, core_schema
 
 from .paths import ROOT, Finding, Path, has, is_secret_path, is_within, value_at
@@ -140,13 +140,13 @@ class _Reader:
         return Finding(path, self._wrong(error, path), self._remedy(path)), path
 
     def _missing(self, path: Path) -> Finding:
-        expected = expected_at(Config, path)
+        expected = expected_at(Config, path, self.data)
         needed = f"; it must be {describe(expected)}" if expected else ""
         return Finding(path, f"`{path[-1]}` is missing{needed}")
 
     def _unknown(self, path: Path) -> Finding:
         key, block = str(path[-1]), value_at(self.data, path[:-1])
-        known = keys_at(Config, path[:-1], block if isinstance(block, Mapping) else {})
+        known = keys_at(Config, path[:-1], self.data)
         free = [name for name in known if name == key or name not in (block or {})]
         shown = key if len(key) <= 60 else key[:59] + "…"
         allowed = f"; known here: {', '.join(known)}" if known else "; no keys are known here"
@@ -162,23 +162,27 @@ class _Reader:
         special = _SPECIAL.get(error["type"])
         if special is not None:
             return special(context)
-        expected = expected_at(Config, path)
+        expected = expected_at(Config, path, self.data)
         if expected is None:
             return f"cannot be {found}"
         return f"must be {describe(expected)}, not {found}"
 
     def _found(self, path: Path) -> str:
         value = value_at(self.data, path)
-        if is_secret_path(path):
+        if self._is_secret(path):
             return kind_of(value)
         if path in self.written:
             return f"the value of {describe_found(self.written[path])}"
         return describe_found(value)
 
+    def _is_secret(self, path: Path) -> bool:
+        expected = expected_at(Config, path, self.data)
+        return is_secret_path(path) or (expected is not None and expected.annotation is SecretStr)
+
     def _remedy(self, path: Path) -> str | None:
         value = value_at(self.data, path)
-        expected = expected_at(Config, path)
-        if expected is None or is_secret_path(path) or path in self.written:
+        expected = expected_at(Config, path, self.data)
+        if expected is None or self._is_secret(path) or path in self.written:
             return None
         by_shape = remedy_of_quotes(value) or remedy_of_shape(value, expected)
         if by_shape is not None:

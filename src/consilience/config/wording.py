@@ -16,7 +16,7 @@ import annotated_types
 from pydantic import BaseModel, BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 
-from .paths import Path, tells_secret
+from .paths import Path, tells_secret, value_at
 from .routing import Combination
 
 _LONGEST_TEXT = 60
@@ -39,24 +39,19 @@ class Expected(NamedTuple):
     """Bounds (`annotated_types`)."""
 
 
-def expected_at(model: type[BaseModel], path: Path) -> Expected | None:
-    """Gives what the model takes at a path, None when the path leads nowhere."""
-    options = [Expected(model)]
-    for step in path:
-        options = [below for option in options for below in _below(option.annotation, step)]
+def expected_at(model: type[BaseModel], path: Path, data: Any = None) -> Expected | None:
+    """Gives what the model takes at a path of a document, None when the path leads nowhere."""
+    options = _options_at(model, path, data)
     return options[0] if options else None
 
 
-def keys_at(model: type[BaseModel], path: Path, found: Mapping[str, Any]) -> tuple[str, ...]:
-    """Gives the keys that a block at this path may have, by the model that fits `found` best."""
-    options = [Expected(model)]
-    for step in path:
-        options = [below for option in options for below in _below(option.annotation, step)]
-    blocks = [o.annotation for o in options if _is_model(o.annotation)]
-    if not blocks:
-        return ()
-    names = [_keys_of(block) for block in blocks]
-    return max(names, key=lambda keys: len(set(keys) & set(found)))
+def keys_at(model: type[BaseModel], path: Path, data: Any) -> tuple[str, ...]:
+    """Gives the keys that the block at this path may have, by the model that fits it best."""
+    options = _options_at(model, path, data)
+    found = value_at(data, path)
+    given = set(found) if isinstance(found, Mapping) else set()
+    names = [_keys_of(option.annotation) for option in options if _is_model(option.annotation)]
+    return max(names, key=lambda keys: len(set(keys) & given), default=())
 
 
 def describe(expected: Expected) -> str:
@@ -112,6 +107,27 @@ def literals(expected: Expected | None) -> tuple[str, ...]:
     if expected is None or get_origin(expected.annotation) is not Literal:
         return ()
     return tuple(str(value) for value in get_args(expected.annotation) if value != "")
+
+
+def _options_at(model: type[BaseModel], path: Path, data: Any) -> list[Expected]:
+    options = [Expected(model)]
+    for length, step in enumerate(path, start=1):
+        options = [below for option in options for below in _below(option.annotation, step)]
+        if len(options) > 1:
+            options = _of_type(options, value_at(data, path[:length]))
+    return options
+
+
+def _of_type(options: list[Expected], found: Any) -> list[Expected]:
+    """Of blocks that differ by their `type`, the one that is meant; all when none is."""
+    kind = found.get("type") if isinstance(found, Mapping) else None
+    fields = [getattr(option.annotation, "model_fields", {}).get("type") for option in options]
+    meant = [
+        option
+        for option, field in zip(options, fields, strict=True)
+        if field is not None and get_args(field.annotation) == (kind,)
+    ]
+    return meant or options
 
 
 def _one_of(values: Sequence[Any]) -> str:

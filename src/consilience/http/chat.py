@@ -187,5 +187,7 @@ def _log_fields(headers: Mapping[str, str]) -> dict[str, str]:
         "algorithm": "x-vsr-selected-algorithm",
         "model": "x-vsr-selected-model",
         "degraded": "x-vsr-degraded",
+        "cache_hit": "x-vsr-cache-hit",
+        "fast_response": "x-vsr-fast-response",
     }
     return {name: headers[header] for name, header in names.items() if header in headers}

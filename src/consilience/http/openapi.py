@@ -234,6 +234,7 @@ def _eval_schemas() -> dict[str, Any]:
                 "projections": _objects(
                     type={"enum": ["partition", "score", "mapping"]}, name=text
                 ),
+                "plugins": _objects(type=text, effect=text),
                 "calls": _objects(
                     stage=text, model=text, count=number, **tokens, cost_usd=maybe_number
                 ),

@@ -127,7 +127,8 @@ class StageRecord:
     seat: int | None = None
     """The panel seat, from 0."""
     called: bool = True
-    """False for a seat that was cancelled while it still waited for its turn."""
+    """False for a seat that was cancelled while it still waited for its turn, and for an answer that
+    was in hand."""
 
 
 @dataclass(frozen=True, slots=True)

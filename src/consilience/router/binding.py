@@ -1,10 +1,12 @@
-"""Decisions of a configuration become loopers, once, at load."""
+"""Decisions of a configuration become loopers and plugins, once, at load."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from ..config.plugin_checks import plugin_binding
 from ..config.root import DEFAULT_RECIPE, Config
 from ..config.routing import KINDS, Decision, ModelRef, RecipeRouting
 from ..loopers import LOOPERS
@@ -13,6 +15,9 @@ from ..loopers.fusion.looper import Fusion
 from ..loopers.fusion.options import FusionOptions
 from ..loopers.reasoning import DEFAULT_EFFORT, ReasoningSwitch
 from ..loopers.single import Single, SingleOptions
+from ..plugins import PLUGINS
+from ..plugins.base import Plugin
+from ..plugins.chain import NO_PLUGINS, PluginChain
 from .table import BoundDecision, DecisionTable
 
 FUSION_DIRECT = "fusion_direct"
@@ -20,7 +25,7 @@ FUSION_DIRECT = "fusion_direct"
 
 
 class Binder:
-    """Binds decisions to loopers with what the configuration knows of models and limits."""
+    """Binds decisions to loopers and plugins with what the configuration knows of models and limits."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -28,6 +33,11 @@ class Binder:
         self._loopers = {looper.kind: looper for looper in LOOPERS}
         self._facts = model_facts(config)
         self._overrides = _overrides(config)
+        self._plugin_bindings = {
+            plugin.kind: replace(binding, shared=plugin.share(binding.settings))
+            for plugin in PLUGINS
+            for binding in (plugin_binding(config, plugin.kind),)
+        }
 
     def tables(self) -> dict[str, DecisionTable]:
         """Gives the decisions of every recipe, by the recipe's name.
@@ -49,7 +59,7 @@ class Binder:
         return Fusion(FusionOptions(), self._binding(FUSION_DIRECT, ()))
 
     def _table(self, name: str, routing: RecipeRouting) -> DecisionTable:
-        bound = [BoundDecision(decision, self._looper(decision)) for decision in routing.decisions]
+        bound = [self._bound(name, decision) for decision in routing.decisions]
         rules = {kind: routing.signals.rules_of(kind) for kind in KINDS}
         settings = self._config.global_.signal_settings
         return DecisionTable(
@@ -60,6 +70,28 @@ class Binder:
             settings=settings,
             projections=routing.projections,
         )
+
+    def _bound(self, recipe: str, decision: Decision) -> BoundDecision:
+        looper = self._looper(decision)
+        plugins = self._plugins(recipe, decision, looper)
+        if looper is None and plugins.answers:  # it is never asked to deliberate
+            looper = Single(SingleOptions(), self._binding(decision.name, ()))
+        return BoundDecision(decision, looper, plugins)
+
+    def _plugins(self, recipe: str, decision: Decision, looper: Looper[Any] | None) -> PluginChain:
+        """The plugins of a decision that are enabled, in the order of the registry."""
+        options = {p.type: p.options for p in decision.plugins if p.options and p.options.enabled}
+        if not options:
+            return NO_PLUGINS
+        named = (self._facts[m] for m in (looper.models_used if looper else ()) if m in self._facts)
+        window = min((f.context_window for f in named if f.context_window), default=None)
+        chain: list[Plugin[Any]] = []
+        for plugin in PLUGINS:
+            if plugin.kind in options:
+                shared = self._plugin_bindings[plugin.kind]
+                own = replace(shared, recipe=recipe, decision=decision.name, context_window=window)
+                chain.append(plugin(options[plugin.kind], own))
+        return PluginChain(tuple(chain))
 
     def _looper(self, decision: Decision) -> Looper[Any] | None:
         algorithm = decision.algorithm

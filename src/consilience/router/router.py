@@ -20,6 +20,7 @@ from ..loopers import LOOPERS
 from ..loopers.base import Looper
 from ..loopers.fusion.looper import Fusion
 from ..loopers.fusion.override import read_plugin
+from ..plugins.chain import NO_PLUGINS, PluginChain
 from ..signals.base import RequestFacts
 from ..signals.models import SignalModels
 from .binding import Binder
@@ -148,6 +149,7 @@ class Router:
             f"decision {decision.name!r} matched",
             considered,
             decision=decision.name,
+            plugins=winner.plugins,
         )
         return found.route(request)
 
@@ -184,6 +186,7 @@ class _Found:
     why: str
     considered: Consideration | None = None
     decision: str | None = None
+    plugins: PluginChain = NO_PLUGINS
 
     def route(self, request: ChatRequest) -> Route:
         ignored = _ignored_plugin(request, type(self.looper))
@@ -198,6 +201,7 @@ class _Found:
             considered=self.considered,
             why=self.why,
             warnings=tuple(warnings),
+            plugins=self.plugins,
         )
 
 

@@ -19,6 +19,7 @@ from ..decisions.selection import Candidate, Strategy, select, why_lost
 from ..decisions.stages import ProjectionTrace, Stages
 from ..decisions.trace import RuleTrace, why_not
 from ..loopers.base import Looper
+from ..plugins.chain import NO_PLUGINS, PluginChain
 from ..rules.grammar import conditions_of
 from ..signals.base import RequestFacts, SignalKey, SignalResult, SignalRule
 from ..signals.evaluation import SignalSet
@@ -67,6 +68,10 @@ class Route:
     """One short sentence for people."""
     warnings: Sequence[str] = ()
     """What of the request was accepted but has no effect on this route."""
+    plugins: PluginChain = NO_PLUGINS
+    """What the decision does to its requests beside choosing models."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What is added to the response's headers, or put in their place, by who answers."""
 
     @property
     def confidence(self) -> float:
@@ -96,6 +101,7 @@ class BoundDecision:
     decision: Decision
     looper: Looper[Any] | None
     """None when it names an algorithm that we do not have, or has no model to run."""
+    plugins: PluginChain = NO_PLUGINS
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,7 @@ class HttpUpstream:
             raise UpstreamProtocolError(
                 f"the request cannot be sent: {exc}", model=request.model
             ) from exc
-        headers = {**self._endpoint.headers, "content-type": "application/json"}
+        headers = {**self._own_headers(request), "content-type": "application/json"}
         if request.depth:
             headers[DEPTH_HEADER] = str(request.depth)
 
@@ -136,7 +136,7 @@ class HttpUpstream:
                 trace_request_ctx=seen,
             )
             try:
-                await self._check_status(response, request.model)
+                await self._check_status(response, request)
             except BaseException:
                 response.close()
                 raise
@@ -144,8 +144,12 @@ class HttpUpstream:
 
         return _Exchange(post, request.model)
 
-    async def _check_status(self, response: aiohttp.ClientResponse, model: str) -> None:
-        status = response.status
+    def _own_headers(self, request: ChatRequest) -> Mapping[str, str]:
+        own = self._endpoint.headers
+        return own if request.headers is None else request.headers.applied(own)
+
+    async def _check_status(self, response: aiohttp.ClientResponse, request: ChatRequest) -> None:
+        status, model = response.status, request.model
         if 200 <= status < 300:
             return
         if 300 <= status < 400:
@@ -156,7 +160,7 @@ class HttpUpstream:
                 reason="redirect",
             )
         raw = await _error_body(response)
-        told = self._without_keys(raw.decode("utf-8", "replace"))
+        told = _without_keys(raw.decode("utf-8", "replace"), self._own_headers(request))
         log("upstream_said", level=logging.DEBUG, model=model, status=status, body=told)
         raise UpstreamStatusError(
             f"answered with status {status}",
@@ -200,13 +204,6 @@ class HttpUpstream:
                 cause=type(exc.__cause__).__name__ if exc.__cause__ else None,
             )
             raise
-
-    def _without_keys(self, text: str) -> str:
-        for value in self._endpoint.headers.values():
-            for word in value.split():
-                if len(word) >= 6:
-                    text = text.replace(word, "[redacted]")
-        return _KEY.sub("[redacted]", text)
 
 
 class _Exchange:
@@ -286,6 +283,14 @@ class _Events:
             )
         if not self._spoke:
             raise UpstreamProtocolError("the answer has no choices", model=self._model)
+
+
+def _without_keys(text: str, headers: Mapping[str, str]) -> str:
+    for value in headers.values():
+        for word in value.split():
+            if len(word) >= 6:
+                text = text.replace(word, "[redacted]")
+    return _KEY.sub("[redacted]", text)
 
 
 async def _error_body(response: aiohttp.ClientResponse) -> bytes:

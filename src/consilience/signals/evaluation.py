@@ -108,10 +108,12 @@ class SignalSet:
         seconds = {} if seconds is None else seconds
         threaded = bool(self._pure) and len(facts.text) > INLINE_BYTES
         if not threaded:
+            begun = time.perf_counter()
             for signal in self._pure:
-                begun = time.perf_counter()
                 self._file(results, signal, _guarded(signal, signal.find, facts))
-                seconds[signal.kind] = time.perf_counter() - begun
+                ended = time.perf_counter()
+                seconds[signal.kind] = ended - begun
+                begun = ended
         if self._other or threaded:
             async with anyio.create_task_group() as group:
                 for other in self._other:
@@ -165,12 +167,15 @@ class SignalSet:
     def _file(
         self, results: dict[SignalKey, SignalResult], signal: Signal[Any], found: Result
     ) -> None:
-        for key in self._keys[signal]:
-            results[key] = found.get(key.name) or SignalResult(False, error="gave no result")
+        for key, name in self._keys[signal]:
+            results[key] = found.get(name, _NO_RESULT)
 
-    def _wanted(self, signal: Signal[Any]) -> tuple[SignalKey, ...]:
+    def _wanted(self, signal: Signal[Any]) -> tuple[tuple[SignalKey, str], ...]:
         keys = dict.fromkeys(SignalKey(signal.kind, name) for name in _names(signal))
-        return tuple(key for key in keys if key in self.in_use)
+        return tuple((key, key.name) for key in keys if key in self.in_use)
+
+
+_NO_RESULT = SignalResult(False, error="gave no result")
 
 
 def _guarded(signal: Signal[Any], evaluate: Evaluate, facts: RequestFacts) -> Result:

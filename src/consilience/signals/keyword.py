@@ -126,15 +126,11 @@ class _Words:
 
     def __init__(self, rule: KeywordRule) -> None:
         self._rule = rule
-        strict, self._regex = rule.case_sensitive, rule.method == "regex"
-        each = rule.keywords if self._regex else tuple(map(literal, rule.keywords))
-        if self._regex:
-            self._any = any_of(each, case_sensitive=strict)
-        else:
-            self._any = compile_pattern(literal(*rule.keywords), case_sensitive=strict)
+        self._regex = rule.method == "regex"
+        self._any = _any_exact(rule)
         self._each: tuple[Pattern, ...] = ()
         if self._regex or rule.operator == "AND":
-            self._each = tuple(compile_pattern(p, case_sensitive=strict) for p in each)
+            self._each = tuple(map(_exact(rule), rule.keywords))
         self._spelling = {word.casefold(): word for word in rule.keywords}
 
     def result(self, text: bytes) -> SignalResult:
@@ -176,12 +172,14 @@ class _Approximate:
         self._rule = rule
         self._finder = finder
         self._exact = tuple(map(_exact(rule), rule.keywords)) if exact else ()
+        self._any = _any_exact(rule) if exact else None
 
     def result(self, text: bytes, reading: Reading) -> SignalResult:
         found = dict(self._finder.find(reading))
-        for i, pattern in enumerate(self._exact):
-            if i not in found and pattern.search(text) is not None:
-                found[i] = 1.0
+        if self._any is None or self._any.search(text) is not None:
+            for i, pattern in enumerate(self._exact):
+                if i not in found and pattern.search(text) is not None:
+                    found[i] = 1.0
         value = max(found.values(), default=0.0)
         if self._rule.operator == "NOR":
             return SignalResult(not found, value=value, detail={} if found else _NONE.detail)
@@ -198,6 +196,13 @@ def _exact(rule: KeywordRule) -> Callable[[str], Pattern]:
     if rule.method == "regex":
         return lambda keyword: compile_pattern(keyword, case_sensitive=strict)
     return lambda keyword: compile_pattern(literal(keyword), case_sensitive=strict)
+
+
+def _any_exact(rule: KeywordRule) -> Pattern | None:
+    """What is found when any keyword is, as it is written; None when there is no such pattern."""
+    if rule.method == "regex":
+        return any_of(rule.keywords, case_sensitive=rule.case_sensitive)
+    return compile_pattern(literal(*rule.keywords), case_sensitive=rule.case_sensitive)
 
 
 def _approximate(rule: KeywordRule) -> _Approximate | None:

@@ -90,9 +90,14 @@ class Places:
         pattern = literal(*longest_first, capture=True).encode("utf-8", "replace")
         self._pattern = _compiled(pattern, case_sensitive, capture=True)
 
-    def ends(self, text: bytes, start: int = 0) -> Iterator[int]:
+    def first_end(self, text: bytes, start: int = 0) -> int | None:
+        """Gives the end of the first place, as an offset in bytes."""
+        match = self._pattern.search(text, start)
+        return None if match is None else match.span(match.lastindex or 0)[1]
+
+    def ends(self, text: bytes) -> Iterator[int]:
         """Gives the end of each place, in order, as offsets in bytes; places do not overlap."""
-        end = begin = start
+        end = begin = 0
         while (match := self._pattern.search(text, begin)) is not None:
             first, last = match.span(match.lastindex or 0)
             if first < end:

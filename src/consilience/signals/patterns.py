@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import re2  # type: ignore[import-untyped]  # publishes no types
 
@@ -141,13 +141,18 @@ def any_of(patterns: Sequence[str], *, case_sensitive: bool = False) -> Pattern 
         return None
 
 
+def options(case_sensitive: bool, *, capture: bool = False) -> Any:
+    """Gives RE2's options for patterns of people."""
+    chosen = re2.Options()
+    chosen.case_sensitive = case_sensitive
+    chosen.log_errors = False
+    chosen.never_capture = not capture
+    chosen.max_mem = _MAX_MEMORY
+    return chosen
+
+
 def _compiled(pattern: bytes, case_sensitive: bool, *, capture: bool = False) -> Pattern:
-    options = re2.Options()
-    options.case_sensitive = case_sensitive
-    options.log_errors = False
-    options.never_capture = not capture
-    options.max_mem = _MAX_MEMORY
-    compiled: Pattern = re2.compile(pattern, options)
+    compiled: Pattern = re2.compile(pattern, options(case_sensitive, capture=capture))
     return compiled
 
 

@@ -417,3 +417,38 @@ async def test_own_slugs_cannot_sit_on_the_panel_when_any_model_may() -> None:
     config = f"{CONFIG}global: {{integrations: {{looper: {looper}}}}}"
     with pytest.raises(InvalidRequestError):
         await route("vllm-sr/fusion", plugins=panel("vllm-sr/fusion"), config=config)
+
+
+PROJECTED = """
+      signals: {keywords: [{name: weighs, keywords: [compare]}, {name: idle, keywords: [idle]}]}
+      projections:
+        scores:
+          - {name: s, method: weighted_sum, inputs: [{type: keyword, name: weighs, weight: 1}]}
+          - {name: t, method: weighted_sum, inputs: [{type: keyword, name: idle, weight: 1}]}
+        mappings:
+          - {name: m, source: s, method: multi_emit, outputs: [{name: hard, gte: 1}]}
+          - {name: n, source: t, method: multi_emit, outputs: [{name: idle, gte: 1}]}
+      decisions:
+        - name: panel
+          rules: {type: projection, name: hard}
+          modelRefs: [{model: cheap}, {model: coder}]
+          algorithm: {type: fusion, fusion: {model: coder}}
+        - {name: single, rules: {type: projection, name: idle}, modelRefs: [{model: cheap}]}
+"""
+
+
+async def test_recipe_has_projections_of_its_own() -> None:
+    recipe = f"recipes:\n  - name: night\n    routing:{PROJECTED}"
+    entry = "entrypoints: [{model_names: [acme/night], recipe: night}]\n"
+
+    found = await route("acme/night", "compare tea and coffee", config=MODELS + recipe + entry)
+
+    assert (found.decision, found.recipe) == ("panel", "night")
+
+
+async def test_fusion_slug_asks_only_for_the_projections_of_its_decisions() -> None:
+    found = await route("vllm-sr/fusion", "compare a and b", config=f"{MODELS}routing:{PROJECTED}")
+
+    assert found.decision == "panel"
+    assert found.signals is not None
+    assert {key.name for key in found.signals} == {"weighs", "hard"}

@@ -11,6 +11,7 @@ from consilience.upstream.scripted import Reply, ScriptedUpstream
 from support.client import ask, post
 from support.golden import assert_golden
 from support.live import fusion_yaml, live_gateway, model_yaml
+from support.routing_parts import PROJECTED
 from support.scripts import ANALYSIS, fusion_script
 
 FUSION = "vllm-sr/fusion"
@@ -102,6 +103,18 @@ def test_the_debug_headers_tell_the_calls() -> None:
         "x-vsr-looper-completion-tokens": "20",
         "x-vsr-looper-total-tokens": "60",
     }
+
+
+def test_the_debug_headers_tell_signals_and_projections_that_matched() -> None:
+    with live_gateway(PROJECTED, ScriptedUpstream("hi")) as url:
+        text = [{"role": "user", "content": "compare tea and coffee"}]
+        sent = {"model": "auto", "messages": text}
+        told, silent = post(url, sent, {"x-vsr-debug": "true"}).headers, post(url, sent).headers
+    assert {k: v for k, v in told.items() if "matched" in k} == {
+        "x-vsr-matched-keyword": "weigh",
+        "x-vsr-matched-projection": "hard",
+    }
+    assert not [name for name in silent if "matched" in name]
 
 
 def test_what_is_not_acted_on_is_named() -> None:

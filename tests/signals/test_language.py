@@ -7,10 +7,12 @@ from pydantic import ValidationError
 
 from consilience.signals.base import SignalResult
 from consilience.signals.language import (
+    _WEIGHTS,
     LANGUAGES,
     Guess,
     Language,
     LanguageRule,
+    _identifier,
     guess_language,
     prose,
 )
@@ -107,6 +109,17 @@ def test_there_is_one_language_when_the_text_is_anything(text: str) -> None:
     language, probability = guess_language(text)
     assert language in LANGUAGES
     assert 0 < probability <= 1
+
+
+@pytest.mark.parametrize(
+    "text", ["wie geht es dir heute", "what is this", "今日はいい天気ですね", "la casa es grande"]
+)
+def test_guess_is_the_best_of_the_model_s_ranking_weighed(text: str) -> None:
+    weighed = {code: p * _WEIGHTS.get(code, 1) for code, p in _identifier().rank(text)}
+    best = max(weighed, key=weighed.__getitem__)
+    guess = guess_language(text)
+    assert guess.language == best
+    assert guess.probability == pytest.approx(weighed[best] / sum(weighed.values()), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["EN", "eng", "zh-CN", "xx", ""])

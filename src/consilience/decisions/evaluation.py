@@ -71,7 +71,9 @@ class _Leaf(Rules):
         if self._predicate is not None:
             value = _figure(result)
             return _YES if value is not None and self._predicate.holds(value) else _NO
-        return (True, _sane(result.confidence)) if result.matched else _NO
+        if not result.matched:
+            return _NO
+        return _YES if result.confidence == 1.0 else (True, _sane(result.confidence))
 
     def trace(self, results: Results) -> RuleTrace:
         result = results.get(self._key, _NOT_EVALUATED)

@@ -40,6 +40,10 @@ _STOP_WORDS = frozenset(
 )
 
 
+Gram = tuple[str, ...]
+"""A run of characters."""
+
+
 class Reading:
     """The words of one text, taken apart at most once for all rules."""
 
@@ -47,6 +51,7 @@ class Reading:
         self._text = excerpt(text, MAX_TEXT)
         self._words: dict[bool, list[str]] = {}
         self._phrases: dict[tuple[bool, int], list[str]] = {}
+        self._grams: dict[tuple[bool, int, int], frozenset[Gram]] = {}
         self._stems: frozenset[str] | None = None
 
     def text(self, *, case_sensitive: bool = False) -> str:
@@ -66,8 +71,18 @@ class Reading:
         if key not in self._phrases:
             words = self.words(case_sensitive=case_sensitive)
             shifted = (words[i:] for i in range(size))
-            self._phrases[key] = list(dict.fromkeys(map(" ".join, zip(*shifted, strict=False))))
+            runs = words if size == 1 else map(" ".join, zip(*shifted, strict=False))
+            self._phrases[key] = list(dict.fromkeys(runs))
         return self._phrases[key]
+
+    def grams(self, size: int, arity: int, *, case_sensitive: bool = False) -> frozenset[Gram]:
+        """Gives the n-grams of all runs of so many words together."""
+        key = (case_sensitive, size, arity)
+        if key not in self._grams:
+            phrases = self.phrases(size, case_sensitive=case_sensitive)
+            # Blanks between two phrases end the one and begin the other.
+            self._grams[key] = ngrams((" " * (arity - 1)).join(phrases), arity)
+        return self._grams[key]
 
     @property
     def stems(self) -> frozenset[str]:
@@ -190,33 +205,35 @@ class Ngrams:
         whole = reading.text(case_sensitive=self._strict).strip()
         if len(whole) > self._longest_text:
             whole = ""
-        grams_of: Callable[[int], Sequence[frozenset[str]]] = cache(
+        grams_of: Callable[[int], Sequence[frozenset[Gram]]] = cache(
             lambda size: self._candidates(reading, size)
         )
         whole_grams = ngrams(whole, self._arity) if whole else frozenset()
         for i, grams, size in self._keywords:
-            near = max(
-                (jaccard(grams, other) for other in (*grams_of(size), whole_grams)), default=0.0
-            )
+            near = jaccard(grams, whole_grams)
+            # Most keywords share too little with all words together to be similar to any of them.
+            there = reading.grams(size, self._arity, case_sensitive=self._strict)
+            if len(grams & there) / len(grams) >= self._threshold:
+                near = max([near, *(jaccard(grams, other) for other in grams_of(size))])
             if near >= self._threshold:
                 found[i] = near
         return found
 
-    def _candidates(self, reading: Reading, size: int) -> Sequence[frozenset[str]]:
+    def _candidates(self, reading: Reading, size: int) -> Sequence[frozenset[Gram]]:
         """N-grams of the phrases of this many words that share any with a keyword."""
         phrases = reading.phrases(size, case_sensitive=self._strict)
         each = (ngrams(phrase, self._arity) for phrase in phrases)
         return [grams for grams in each if not grams.isdisjoint(self._known)]
 
 
-def ngrams(text: str, arity: int) -> frozenset[str]:
+def ngrams(text: str, arity: int) -> frozenset[Gram]:
     """Gives the distinct runs of `arity` characters of a text with blanks around it."""
     blanks = " " * (arity - 1)
     padded = f"{blanks}{text}{blanks}"
-    return frozenset(padded[i : i + arity] for i in range(len(padded) - arity + 1))
+    return frozenset(zip(*(padded[i:] for i in range(arity)), strict=False))
 
 
-def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+def jaccard(one: frozenset[Gram], other: frozenset[Gram]) -> float:
     """Gives the share of elements that both sets have."""
     both = len(one & other)
     return both / (len(one) + len(other) - both) if both else 0.0

@@ -120,6 +120,7 @@ _CUES = (_LIMIT, _ONLY, _JSON, _TRANSCRIPT, _FRAME)
 _FILL_IN = (
     r"<\|?(?:fim_(?:prefix|suffix|middle|begin|hole)|PRE|SUF|MID)\|?>|<｜fim▁(?:begin|hole|end)｜>"
 )
+_ANY = "|".join(f"(?:{pattern})" for pattern in (_FILL_IN, *_TASKS.values()))
 
 
 class AuxiliaryRule(SignalRule):
@@ -152,6 +153,8 @@ class Auxiliary(PureSignal[AuxiliaryRule]):
 def find_tasks(text: str) -> Sequence[Task]:
     """Gives the tasks that a prompt may set, none for a person's question."""
     prompt = text.encode("utf-8", "replace")
+    if _compiled(_ANY).search(prompt) is None:
+        return ()  # what nearly every prompt comes to, after one pass instead of six
     if _compiled(_FILL_IN).search(prompt) is not None:
         return (Task("autocomplete", 3),)
     kinds = [kind for kind in KINDS if _compiled(_TASKS[kind]).search(prompt) is not None]

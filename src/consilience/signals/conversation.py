@@ -17,7 +17,6 @@ as in the reference: it is there for the predicates of conditions.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
@@ -108,29 +107,32 @@ class Conversation(PureSignal[ConversationRule]):
         results = {}
         for rule in self.rules:
             source = rule.feature.source
-            count = counts[source.type, source.role]
+            count = counts.get((source.type, source.role), 0)
             results[rule.name] = SignalResult(rule.matches(count), value=float(count))
         return results
 
 
-Counts = Counter[tuple[str, str]]
+Counts = dict[tuple[str, str], int]
 
 
 def count_conversation(request: ChatRequest) -> Counts:
-    """Counts everything that rules may ask for, under source and role."""
-    messages, counts = request.messages, Counts()
-    roles = Counter(map(_role, messages))
+    """Counts what rules may ask for, under source and role; what is not there is none."""
+    messages = request.messages
+    counts: Counts = {}
+    roles: dict[str, int] = {}
+    for message in messages:
+        role = _role(message)
+        roles[role] = roles.get(role, 0) + 1
+        if not isinstance(message.get("content"), str):
+            _add(counts, "image_content", role, _images(message))
     for role, count in roles.items():
         _add(counts, "message", role, count)
-    for message in messages:
-        if not isinstance(message.get("content"), str):
-            _add(counts, "image_content", _role(message), _images(message))
-    calls, cycles = _tool_use(messages) if roles["assistant"] else (0, 0)
-    waits = calls > roles["tool"] or _ends_in_a_result(messages)
+    calls, cycles = _tool_use(messages) if "assistant" in roles else (0, 0)
+    waits = calls > roles.get("tool", 0) or _ends_in_a_result(messages)
     counts["assistant_tool_call", ""] = calls
     counts["assistant_tool_cycle", ""] = cycles
     counts["active_tool_loop", ""] = int(waits)
-    offered = (request.body.get(name) for name in ("tools", "functions"))
+    offered = [request.body.get(name) for name in ("tools", "functions")]
     counts["tool_definition", ""] = sum(len(t) for t in offered if isinstance(t, list | tuple))
     return counts
 
@@ -150,10 +152,8 @@ def _tool_use(messages: Sequence[Message]) -> tuple[int, int]:
 
 def _add(counts: Counts, source: str, role: str, count: int) -> None:
     if count:
-        counts[source, role] += count
-        counts[source, ""] += count
-        if role != "user":
-            counts[source, "non_user"] += count
+        for each in (role, "") if role == "user" else (role, "", "non_user"):
+            counts[source, each] = counts.get((source, each), 0) + count
 
 
 def _role(message: Message) -> str:

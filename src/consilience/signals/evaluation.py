@@ -136,10 +136,12 @@ class SignalSet:
         seconds = {} if seconds is None else seconds
         threaded = bool(self._pure) and len(facts.text) > INLINE_BYTES
         if not threaded:
+            begun = time.perf_counter()
             for signal in self._pure:
-                begun = time.perf_counter()
                 self._file(results, signal, _guarded(signal, signal.find, facts))
-                seconds[signal.kind] = time.perf_counter() - begun
+                ended = time.perf_counter()
+                seconds[signal.kind] = ended - begun
+                begun = ended
         comparing = bool(self._comparison.signals)
         if self._waiting or self._asking or threaded:
             async with anyio.create_task_group() as group:
@@ -183,7 +185,7 @@ class SignalSet:
                 found = _errors(signal, error)
             else:
                 found = _guarded(signal, partial(signal.judge, vectors={}), facts)
-            self._file(results, signal, found)
+            self._file_part(results, signal, found)
             seconds[signal.kind] = time.perf_counter() - begun
 
     async def _run_asking(
@@ -206,7 +208,7 @@ class SignalSet:
                 found = await signal.inquire(facts, ask)
             except Exception as exc:  # a helper's failure is an error in the trace
                 found = _failed(signal, exc)
-        self._file(results, signal, found)
+        self._file_part(results, signal, found)
         seconds[signal.kind] = time.perf_counter() - begun
 
     async def _run(
@@ -254,15 +256,21 @@ class SignalSet:
     def _file(
         self, results: dict[SignalKey, SignalResult], signal: Signal[Any], found: Result
     ) -> None:
-        for key in self._keys[signal]:
-            result = found.get(key.name, _NO_RESULT)
-            # a kind may give some of its results elsewhere: no failure here takes those away
+        for key, name in self._keys[signal]:
+            results[key] = found.get(name, _NO_RESULT)
+
+    def _file_part(
+        self, results: dict[SignalKey, SignalResult], signal: Signal[Any], found: Result
+    ) -> None:
+        """Files what a kind gives that may give the rest elsewhere: a failure here leaves that."""
+        for key, name in self._keys[signal]:
+            result = found.get(name, _NO_RESULT)
             if result.error is None or results.get(key, _NO_RESULT).error is not None:
                 results[key] = result
 
-    def _wanted(self, signal: Signal[Any]) -> tuple[SignalKey, ...]:
+    def _wanted(self, signal: Signal[Any]) -> tuple[tuple[SignalKey, str], ...]:
         keys = dict.fromkeys(SignalKey(signal.kind, name) for name in _names(signal))
-        return tuple(key for key in keys if key in self.in_use)
+        return tuple((key, key.name) for key in keys if key in self.in_use)
 
 
 _NO_RESULT = SignalResult(False, error="gave no result")

@@ -12,13 +12,14 @@ than 32 768 characters the first three quarters of that and the last quarter are
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, Field, field_validator
 
 from .base import PureSignal, RequestFacts, SignalResult, SignalRule
-from .patterns import MAX_CHARACTERS, MAX_PATTERN_LENGTH, Pattern, compile_pattern, literal
+from .patterns import MAX_CHARACTERS, MAX_PATTERN_LENGTH, literal
+from .scan import Scan
 
 TEMPORAL_WORDS = ("urgent", "immediate", "asap", "deadline", "now")
 TEMPORAL_PAIRS = (("time", "sensitive"), ("critical", "window"))
@@ -65,28 +66,34 @@ class Event(PureSignal[EventRule]):
 
     def __init__(self, rules: Sequence[EventRule], settings: BaseModel | None = None) -> None:
         super().__init__(rules, settings)
-        self._criteria = {rule.name: dict(_criteria(rule)) for rule in rules}
+        each = [(rule, name, pattern) for rule in rules for name, pattern in _criteria(rule)]
+        self._criteria: dict[str, dict[int, str]] = {rule.name: {} for rule in rules}
+        for i, (rule, name, _) in enumerate(each):
+            self._criteria[rule.name][i] = name
+        self._scan = Scan([pattern for _, _, pattern in each])
 
     def find(self, facts: RequestFacts) -> Mapping[str, SignalResult]:
-        text = facts.excerpt_utf8
-        return {name: _result(criteria, text) for name, criteria in self._criteria.items()}
+        found = self._scan.found(facts.excerpt_utf8)
+        return {name: _result(criteria, found) for name, criteria in self._criteria.items()}
 
 
-def _result(criteria: Mapping[str, Pattern], text: bytes) -> SignalResult:
-    met = [name for name, pattern in criteria.items() if pattern.search(text) is not None]
+def _result(criteria: Mapping[int, str], found: Collection[int]) -> SignalResult:
+    """A rule's result by what was found of its criteria, each under its place in the scan."""
+    met = [name for i, name in criteria.items() if i in found]
     if not met:
         return _NO_MATCH
     return SignalResult(True, 0.5 + 0.5 * len(met) / len(criteria), detail={"criteria": met})
 
 
-def _criteria(rule: EventRule) -> Iterator[tuple[str, Pattern]]:
+def _criteria(rule: EventRule) -> Iterator[tuple[str, str]]:
+    """Name and pattern of each criterion."""
     for name in ("event_types", "severities", "action_codes"):
         words = getattr(rule, name)
         if words:
-            yield name, compile_pattern(literal(*words))
+            yield name, literal(*words)
     if rule.temporal:
         pairs = (rf"\b{first}.{second}\b" for first, second in TEMPORAL_PAIRS)
-        yield "temporal", compile_pattern("|".join((literal(*TEMPORAL_WORDS), *pairs)))
+        yield "temporal", "|".join((literal(*TEMPORAL_WORDS), *pairs))
 
 
 _NO_MATCH = SignalResult(False)

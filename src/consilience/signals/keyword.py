@@ -20,7 +20,7 @@ It is no security boundary: whoever writes the prompt can spell a word different
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
@@ -47,6 +47,7 @@ from .patterns import (
     compile_pattern,
     literal,
 )
+from .scan import Scan
 
 
 class KeywordRule(SignalRule):
@@ -123,46 +124,57 @@ def _refusal(keyword: str, *, regex: bool) -> str | None:
 
 
 class _Words:
-    """A rule, compiled."""
+    """A rule of literal words, compiled."""
 
     def __init__(self, rule: KeywordRule) -> None:
-        self._rule = rule
-        strict, self._regex = rule.case_sensitive, rule.method == "regex"
-        each = rule.keywords if self._regex else tuple(map(literal, rule.keywords))
-        if self._regex:
-            self._any = any_of(each, case_sensitive=strict)
-        else:
-            self._any = compile_pattern(literal(*rule.keywords), case_sensitive=strict)
-        self._each: tuple[Pattern, ...] = ()
-        if self._regex or rule.operator == "AND":
-            self._each = tuple(compile_pattern(p, case_sensitive=strict) for p in each)
+        self._operator = rule.operator
+        strict = rule.case_sensitive
+        self._any = compile_pattern(literal(*rule.keywords), case_sensitive=strict)
+        self._each = tuple(map(_exact(rule), rule.keywords)) if rule.operator == "AND" else ()
         self._spelling = {word.casefold(): word for word in rule.keywords}
 
-    def result(self, text: bytes) -> SignalResult:
-        if self._rule.operator == "AND":
-            return _ALL if all(pattern.search(text) for pattern in self._each) else _NO_MATCH
-        place = self._first(text)
-        if self._rule.operator == "NOR":
-            return _NONE if place is None else _NO_MATCH
-        if place is None:
+    def result(self, text: bytes, *, occurs: bool) -> SignalResult:
+        """Gives the result; `occurs`: any of the words stands in the text."""
+        if self._operator == "NOR":
+            return _NO_MATCH if occurs else _NONE
+        if not occurs:
             return _NO_MATCH
-        word = self._word(place, text)
+        if self._operator == "AND":
+            return _ALL if all(pattern.search(text) for pattern in self._each) else _NO_MATCH
+        place = self._any.search(text)
+        word = None if place is None else self._word(place)
         return SignalResult(True, detail={"keyword": word} if word is not None else {})
 
-    def _first(self, text: bytes) -> Match | None:
-        if self._any is not None:
-            return self._any.search(text)
-        return next(filter(None, (pattern.search(text) for pattern in self._each)), None)
-
-    def _word(self, place: Match, text: bytes) -> str | None:
+    def _word(self, place: Match) -> str | None:
         """The keyword that was found, as configured."""
-        if self._regex:
-            each = zip(self._rule.keywords, self._each, strict=True)
-            return next((word for word, pattern in each if pattern.search(text)), None)
         found = place.group().decode("utf-8", "replace").casefold()
         # the place includes the character before and after, where the word must end there
         cuts = (found, found[1:], found[:-1], found[1:-1])
         return next((self._spelling[cut] for cut in cuts if cut in self._spelling), None)
+
+
+class _Expressions:
+    """A rule of regular expressions, compiled."""
+
+    def __init__(self, rule: KeywordRule) -> None:
+        self._rule = rule
+        self._any = any_of(rule.keywords, case_sensitive=rule.case_sensitive)
+        self._each = tuple(map(_exact(rule), rule.keywords))
+
+    def result(self, text: bytes) -> SignalResult:
+        if self._rule.operator == "AND":
+            return _ALL if all(pattern.search(text) for pattern in self._each) else _NO_MATCH
+        keyword = self._first(text)
+        if self._rule.operator == "NOR":
+            return _NONE if keyword is None else _NO_MATCH
+        return _NO_MATCH if keyword is None else SignalResult(True, detail={"keyword": keyword})
+
+    def _first(self, text: bytes) -> str | None:
+        """The first keyword of the rule that is found."""
+        if self._any is not None and self._any.search(text) is None:
+            return None
+        each = zip(self._rule.keywords, self._each, strict=True)
+        return next((word for word, pattern in each if pattern.search(text)), None)
 
 
 _NO_MATCH = SignalResult(False)
@@ -178,9 +190,10 @@ class _Approximate:
         self._finder = finder
         self._exact = tuple(map(_exact(rule), rule.keywords)) if exact else ()
 
-    def result(self, text: bytes, reading: Reading) -> SignalResult:
+    def result(self, text: bytes, reading: Reading, *, occurs: bool) -> SignalResult:
+        """Gives the result; `occurs`: any of the keywords may stand in the text as written."""
         found = dict(self._finder.find(reading))
-        for i, pattern in enumerate(self._exact):
+        for i, pattern in enumerate(self._exact) if occurs else ():
             if i not in found and pattern.search(text) is not None:
                 found[i] = 1.0
         value = max(found.values(), default=0.0)
@@ -225,15 +238,45 @@ class Keyword(PureSignal[KeywordRule]):
 
     def __init__(self, rules: Sequence[KeywordRule], settings: BaseModel | None = None) -> None:
         super().__init__(rules, settings)
-        each = {rule.name: _approximate(rule) for rule in rules}
-        self._approximate = {name: found for name, found in each.items() if found is not None}
-        self._words = {rule.name: _Words(rule) for rule in rules if each[rule.name] is None}
+        self._words: dict[str, _Words] = {}
+        self._expressions: dict[str, _Expressions] = {}
+        self._approximate: dict[str, _Approximate] = {}
+        for rule in rules:
+            approximate = _approximate(rule)
+            if approximate is not None:
+                self._approximate[rule.name] = approximate
+            elif rule.method == "regex":
+                self._expressions[rule.name] = _Expressions(rule)
+            else:
+                self._words[rule.name] = _Words(rule)
+        self._scans = tuple(_scans(rules))
+        self._unscanned = {rule.name for rule in rules if rule.method == "regex"}
 
     def find(self, facts: RequestFacts) -> Mapping[str, SignalResult]:
         text = facts.text_utf8
-        found = {name: words.result(text) for name, words in self._words.items()}
+        occurring = {names[i] for names, scan in self._scans for i in scan.found(text)}
+        found = {
+            name: words.result(text, occurs=name in occurring)
+            for name, words in self._words.items()
+        }
+        for name, expressions in self._expressions.items():
+            found[name] = expressions.result(text)
         if self._approximate:
             reading = Reading(facts.text)
+            occurring |= self._unscanned
             for name, rule in self._approximate.items():
-                found[name] = rule.result(text, reading)
+                found[name] = rule.result(text, reading, occurs=name in occurring)
         return found
+
+
+def _scans(rules: Sequence[KeywordRule]) -> Iterator[tuple[Sequence[str], Scan]]:
+    """What tells which rules have a literal keyword in the text, for either letter case."""
+    for strict in (False, True):
+        literals = [
+            rule
+            for rule in rules
+            if rule.case_sensitive == strict and rule.method not in ("regex", "bm25")
+        ]
+        if literals:
+            patterns = [literal(*rule.keywords) for rule in literals]
+            yield [rule.name for rule in literals], Scan(patterns, case_sensitive=strict)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache, cached_property, partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import re2  # type: ignore[import-untyped]  # publishes no types
 
@@ -90,9 +90,14 @@ class Places:
         pattern = literal(*longest_first, capture=True).encode("utf-8", "replace")
         self._pattern = _compiled(pattern, case_sensitive, capture=True)
 
-    def ends(self, text: bytes, start: int = 0) -> Iterator[int]:
+    def first_end(self, text: bytes, start: int = 0) -> int | None:
+        """Gives the end of the first place, as an offset in bytes."""
+        match = self._pattern.search(text, start)
+        return None if match is None else match.span(match.lastindex or 0)[1]
+
+    def ends(self, text: bytes) -> Iterator[int]:
         """Gives the end of each place, in order, as offsets in bytes; places do not overlap."""
-        end = begin = start
+        end = begin = 0
         while (match := self._pattern.search(text, begin)) is not None:
             first, last = match.span(match.lastindex or 0)
             if first < end:
@@ -169,13 +174,18 @@ def any_of(patterns: Sequence[str], *, case_sensitive: bool = False) -> Pattern 
         return None
 
 
+def options(case_sensitive: bool, *, capture: bool = False) -> Any:
+    """Gives RE2's options for patterns of people."""
+    chosen = re2.Options()
+    chosen.case_sensitive = case_sensitive
+    chosen.log_errors = False
+    chosen.never_capture = not capture
+    chosen.max_mem = _MAX_MEMORY
+    return chosen
+
+
 def _compiled(pattern: bytes, case_sensitive: bool, *, capture: bool = False) -> Pattern:
-    options = re2.Options()
-    options.case_sensitive = case_sensitive
-    options.log_errors = False
-    options.never_capture = not capture
-    options.max_mem = _MAX_MEMORY
-    compiled: Pattern = re2.compile(pattern, options)
+    compiled: Pattern = re2.compile(pattern, options(case_sensitive, capture=capture))
     return compiled
 
 

@@ -181,7 +181,12 @@ def _measure(feature: StructureFeature) -> Measure:
     count = _counter(feature.source, first_only=feature.type == "exists")
     if feature.type != "density":
         return count
-    return lambda text: count(text) / text.units if text.units else 0.0
+    return lambda text: _density(count(text), text)
+
+
+def _density(count: float, text: _Text) -> float:
+    # Without a place there is nothing to divide: units are counted for texts that have one.
+    return count / text.units if count and text.units else 0.0
 
 
 def _counter(source: StructureSource, *, first_only: bool) -> Measure:
@@ -206,7 +211,7 @@ def _in_order(sequence: Sequence[Places], text: bytes) -> bool:
     """Whether the words stand in the text one after the other, whatever is between them."""
     end = 0
     for word in sequence:
-        found = next(word.ends(text, end), None)
+        found = word.first_end(text, end)
         if found is None:
             return False
         end = found

@@ -20,6 +20,7 @@ from .config.external import External
 from .config.root import Config
 from .router import Router
 from .signals.asking import PREFERENCE_ROLE, AskModel
+from .signals.embedding import Endpoint as EmbeddingSource
 from .signals.models import SignalModels
 from .signals.vectors import Embed
 from .upstream.embedding.base import Embedder, EmbeddingError, Encoder
@@ -62,7 +63,7 @@ async def prepare(
     embed: Embed | None = None
     if router.needs_embedding:
         try:
-            embed = _as_capability(await _embedder(config, open_session))
+            embed = await _embed(config, open_session)
         except EmbeddingError as exc:
             log.error("embedding_model_missing", extra={"reason": str(exc)})
     ask = None if complete is None else Helpers(config, open_session, complete).ask
@@ -136,32 +137,39 @@ def _request(
     )
 
 
-def _as_capability(embedder: Embedder) -> Embed:
-    store = VectorStore(cache_dir().parent / "vectors.sqlite3")
-    prototypes = PrototypeVectors(embedder, store)
-    return Embed(embedder.identity, embedder.limit_s, embedder.embed, prototypes.of)
-
-
-async def _embedder(config: Config, open_session: OpenSession) -> Embedder:
+async def _embed(config: Config, open_session: OpenSession) -> Embed:
     settings = config.global_.semantic
     remote = settings.remote
     if remote is not None:
-        headers = {"authorization": f"Bearer {remote.key.get_secret_value()}"} if remote.key else {}
-        endpoint = EmbeddingEndpoint(
-            f"{remote.base_url.rstrip('/')}/embeddings",
-            remote.model,
-            headers,
-            timeout_s=remote.timeout_seconds,
-            retries=remote.max_retries,
-            dimensions=remote.dimensions,
-        )
-        return RemoteEmbedder(await open_session(), endpoint, remote.similarity_floor)
+        floor = remote.similarity_floor
+        return _as_capability(await _remote(remote, open_session), floor)
     name = settings.model or DEFAULT_EMBEDDING_MODEL
     known = embedding_model(name)
-    floor = settings.model_floor
-    if floor is None:
-        floor = known.floor if known is not None else 0.0
-    return LocalEmbedder(await anyio.to_thread.run_sync(_encoder, name), floor)
+    own, axes = (known.floor, known.axes) if known is not None else (0.0, 0.0)
+    floor = own if settings.model_floor is None else settings.model_floor
+    encoder = await anyio.to_thread.run_sync(_encoder, name)
+    return _as_capability(LocalEmbedder(encoder, floor), floor, axes)
+
+
+def _as_capability(embedder: Embedder, floor: float, axes: float = 0.0) -> Embed:
+    store = VectorStore(cache_dir().parent / "vectors.sqlite3")
+    prototypes = PrototypeVectors(embedder, store)
+    return Embed(
+        embedder.identity, embedder.limit_s, embedder.embed, prototypes.of, axes=axes, floor=floor
+    )
+
+
+async def _remote(remote: EmbeddingSource, open_session: OpenSession) -> Embedder:
+    headers = {"authorization": f"Bearer {remote.key.get_secret_value()}"} if remote.key else {}
+    endpoint = EmbeddingEndpoint(
+        f"{remote.base_url.rstrip('/')}/embeddings",
+        remote.model,
+        headers,
+        timeout_s=remote.timeout_seconds,
+        retries=remote.max_retries,
+        dimensions=remote.dimensions,
+    )
+    return RemoteEmbedder(await open_session(), endpoint, remote.similarity_floor)
 
 
 @lru_cache(maxsize=_KEPT_ENCODERS)

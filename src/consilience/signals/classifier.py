@@ -88,7 +88,7 @@ class Classifier(VectorSignal[ClassifierRule], AskingSignal[ClassifierRule]):
     def asks(self) -> bool:
         return bool(self._asking)
 
-    def prototypes(self) -> Sequence[str]:
+    def prototypes(self, identity: str) -> Sequence[str]:
         return [t for rule in self._local for texts in rule.prototypes.values() for t in texts]
 
     def learn(self, vectors: Vectors, identity: str) -> None:

@@ -74,7 +74,7 @@ class Complexity(VectorSignal[ComplexityRule]):
         self._scoring = own.prototype_scoring
         self._banks = Banks(())
 
-    def prototypes(self) -> Sequence[str]:
+    def prototypes(self, identity: str) -> Sequence[str]:
         return [text for rule in self.rules for text in _texts(rule)]
 
     def learn(self, vectors: Vectors, identity: str) -> None:

@@ -94,7 +94,7 @@ class Domain(LearnedSignal[DomainRule]):
         if not self._own.enabled:
             return {rule.name: _NOTHING for rule in self.rules}
         if facts.sample:
-            probable = self.probabilities(facts.sample, vectors[facts.sample], facts.terms)
+            probable = self.probabilities(facts.sample, vectors, facts.terms)
         else:
             probable = {self._own.fallback_category: 1.0}
         counting = self._counting(probable)

@@ -135,7 +135,7 @@ class Embedding(VectorSignal[EmbeddingRule]):
         self._config = own.embedding_config
         self._banks = Banks(())
 
-    def prototypes(self) -> Sequence[str]:
+    def prototypes(self, identity: str) -> Sequence[str]:
         return [text for rule in self.rules for text in rule.candidates]
 
     def learn(self, vectors: Vectors, identity: str) -> None:

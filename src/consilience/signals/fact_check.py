@@ -64,7 +64,7 @@ class FactCheck(LearnedSignal[FactCheckRule]):
     def judge(self, facts: RequestFacts, vectors: Vectors) -> Mapping[str, SignalResult]:
         needed = 0.0
         if facts.sample:
-            needed = self.probabilities(facts.sample, vectors[facts.sample], facts.terms)[NEEDED]
+            needed = self.probabilities(facts.sample, vectors, facts.terms)[NEEDED]
         is_needed = needed >= self._threshold
         found = {
             NEEDED: SignalResult(is_needed, needed, value=needed),

@@ -111,8 +111,8 @@ class Jailbreak(LearnedSignal[JailbreakRule]):
     def compares(self) -> bool:
         return self._own.enabled and any(rule.method != "patterns" for rule in self.rules)
 
-    def prototypes(self) -> Sequence[str]:
-        learned = super().prototypes() if self._classifies else ()
+    def prototypes(self, identity: str) -> Sequence[str]:
+        learned = super().prototypes(identity) if self._classifies else ()
         own = (t for r in self.rules for t in (*r.jailbreak_patterns, *r.benign_patterns))
         return (*learned, *own)
 
@@ -155,7 +155,7 @@ class Jailbreak(LearnedSignal[JailbreakRule]):
         return SignalResult(score >= least, min(1.0, score), value=score)
 
     def _probability(self, piece: str, vectors: Vectors) -> float:
-        return self.probabilities(piece, vectors[piece], terms_of(piece))["jailbreak"]
+        return self.probabilities(piece, vectors, terms_of(piece))["jailbreak"]
 
     @staticmethod
     def _pieces(facts: RequestFacts, *, history: bool) -> Sequence[str]:

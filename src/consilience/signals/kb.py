@@ -158,7 +158,7 @@ class Kb(VectorSignal[KbRule]):
         bases = settings.root if isinstance(settings, KnowledgeBases) else ()
         return [f"{base.name}.{metric.name}" for base in bases for metric in base.metrics]
 
-    def prototypes(self) -> Sequence[str]:
+    def prototypes(self, identity: str) -> Sequence[str]:
         each = (label for base in self._bases for label in base.labels.values())
         return [text for label in each for text in label.exemplars]
 

@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from .asking import AskModel
+from .axes import Axes, texts_for_axes
 from .base import RequestFacts
 from .vectors import Embed, Vectors, VectorSignal
 
@@ -40,6 +41,7 @@ class Comparison:
         self.signals = tuple(signals)
         self.embed: Embed | None = None
         self._learned = False
+        self._axes: Axes | None = None
         self._next_try = -math.inf
 
     @property
@@ -68,22 +70,32 @@ class Comparison:
             await self._try_to_learn(self.embed)
         if not self._learned:
             raise NotReadyError("the embedding model could not be reached so far")
-        return dict(zip(texts, await self.embed.request(texts), strict=True))
+        vectors: Vectors = dict(zip(texts, await self.embed.request(texts), strict=True))
+        return self._axes.beside(vectors) if self._axes is not None else vectors
 
     async def _try_to_learn(self, embed: Embed) -> None:
         """Gets the prototypes' vectors, and has each kind learn from them, in a thread."""
         self._next_try = anyio.current_time() + RETRY_S
         try:
-            texts = dict.fromkeys(t for s in self.signals if s.compares for t in s.prototypes())
-            vectors = await embed.prototypes(tuple(texts))
+            texts = await anyio.to_thread.run_sync(self._texts_to_learn, embed)
+            vectors = await embed.prototypes(texts)
         except Exception as exc:  # whatever a model raises: it may be there later
             log.warning("prototypes_not_embedded", exc_info=exc)
             return
 
-        def teach() -> None:
-            for signal in self.signals:
-                if signal.compares:
-                    signal.learn(vectors, embed.identity)
-
-        await anyio.to_thread.run_sync(teach)
+        await anyio.to_thread.run_sync(self._teach, embed, vectors)
         self._learned = True
+
+    def _texts_to_learn(self, embed: Embed) -> Sequence[str]:
+        kinds = (signal for signal in self.signals if signal.compares)
+        own = (text for signal in kinds for text in signal.prototypes(embed.identity))
+        axes = texts_for_axes(embed.identity) if embed.axes else ()
+        return tuple(dict.fromkeys((*own, *axes)))
+
+    def _teach(self, embed: Embed, vectors: Vectors) -> None:
+        if embed.axes:
+            self._axes = Axes(embed.axes, embed.floor, vectors, embed.identity)
+            vectors = self._axes.beside(vectors)
+        for signal in self.signals:
+            if signal.compares:
+                signal.learn(vectors, embed.identity)

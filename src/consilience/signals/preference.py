@@ -87,7 +87,7 @@ class Preference(VectorSignal[PreferenceRule], AskingSignal[PreferenceRule]):
     def asks(self) -> bool:
         return not self._contrastive
 
-    def prototypes(self) -> Sequence[str]:
+    def prototypes(self, identity: str) -> Sequence[str]:
         return [text for rule in self.rules for text in rule.texts] if self._contrastive else ()
 
     def learn(self, vectors: Vectors, identity: str) -> None:

@@ -39,7 +39,7 @@ class Reask(VectorSignal[ReaskRule]):
     config_key: ClassVar[str] = "reasks"
     Rule: ClassVar[type[SignalRule]] = ReaskRule
 
-    def prototypes(self) -> Sequence[str]:
+    def prototypes(self, identity: str) -> Sequence[str]:
         return ()
 
     def learn(self, vectors: Vectors, identity: str) -> None:

@@ -74,7 +74,7 @@ class UserFeedback(LearnedSignal[UserFeedbackRule]):
     def judge(self, facts: RequestFacts, vectors: Vectors) -> Mapping[str, SignalResult]:
         if not (self._applies(facts) and facts.sample):
             return {rule.name: _NOTHING for rule in self.rules}
-        probable = self.probabilities(facts.sample, vectors[facts.sample], facts.terms)
+        probable = self.probabilities(facts.sample, vectors, facts.terms)
         best = max(FEEDBACK, key=lambda name: probable[name])
         said = best if probable[best] >= self._own.threshold else None
         return {

@@ -26,6 +26,24 @@ Vectors: TypeAlias = Mapping[str, Vector]
 """Vector by text."""
 
 
+class WithAxes(dict[str, Vector]):
+    """Vectors with axes beside them (see `axes`), and those without, for whoever made the axes."""
+
+    def __init__(self, vectors: Vectors, without: Vectors) -> None:
+        """
+        Args:
+            vectors: by text.
+            without: the same texts' vectors as the model gave them.
+        """
+        super().__init__(vectors)
+        self.plain = without
+
+
+def plain(vectors: Vectors) -> Vectors:
+    """Gives the vectors as the model gave them."""
+    return vectors.plain if isinstance(vectors, WithAxes) else vectors
+
+
 @dataclass(frozen=True, slots=True)
 class Embed:
     """What embeds texts: a capability, not a client."""
@@ -38,6 +56,10 @@ class Embed:
     """Gives one row for each text of a request, in order; raises what it likes."""
     prototypes: Callable[[Sequence[str]], Awaitable[Vectors]]
     """Gives the vectors of texts that stay the same; slow the first time."""
+    axes: float = 0.0
+    """Share of each of the `axes` in a similarity; 0: there are none."""
+    floor: float = 0.0
+    """Of the vectors' scale; see `upstream.embedding.base`."""
 
 
 RuleT = TypeVar("RuleT", bound=SignalRule)
@@ -52,8 +74,12 @@ class VectorSignal(Signal[RuleT]):
         return True
 
     @abstractmethod
-    def prototypes(self) -> Sequence[str]:
-        """Gives the texts whose vectors `learn` needs; duplicates are embedded once."""
+    def prototypes(self, identity: str) -> Sequence[str]:
+        """Gives the texts whose vectors `learn` needs; duplicates are embedded once.
+
+        Args:
+            identity: of the embedding model.
+        """
 
     @abstractmethod
     def learn(self, vectors: Vectors, identity: str) -> None:

@@ -2,21 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from ...chat.codec import decode
 from ..learning import Example
+
+FAMILIES = ("domain", "task", "fact_check", "user_feedback", "jailbreak", "complexity")
+"""What there are examples of: `<family>.jsonl`."""
+_FRAMED = frozenset({"domain"})
+"""Families for which it must not matter how an answer is asked for."""
 
 
 @cache
 def examples_of(family: str) -> Sequence[Example]:
     """Gives a family's examples in file order.
 
-    Args:
-        family: `domain`, `fact_check`, `user_feedback`, `jailbreak` or `complexity`.
+    Those of subjects come a second time with phrases around them that say how to answer
+    (`phrases.jsonl`), each phrase once under every label: what is under all labels says nothing, so
+    that "with sources" is no sign of law.
     """
-    raw = files(__name__).joinpath(f"{family}.jsonl").read_bytes()
-    entries = [decode(line) for line in raw.split(b"\n") if line.strip()]
-    return tuple(Example(entry["text"], entry["label"]) for entry in entries)
+    own = [Example(entry["text"], entry["label"]) for entry in _entries(family)]
+    if family not in _FRAMED:
+        return tuple(own)
+    framed = dict(_framed(own))
+    plain = (replace(example, alone=i not in framed) for i, example in enumerate(own))
+    return (*plain, *framed.values())
+
+
+@cache
+def source_of(family: str) -> bytes:
+    """Gives the bytes that `examples_of` is made from."""
+    return _read(family) + (_read("phrases") if family in _FRAMED else b"")
+
+
+def _framed(examples: Sequence[Example]) -> Iterator[tuple[int, Example]]:
+    """Gives phrases around some of the examples, each with the place of the example it is made of."""
+    by_label: dict[str, list[int]] = {}
+    for i, example in enumerate(examples):
+        by_label.setdefault(example.label, []).append(i)
+    phrases = _entries("phrases")
+    for label, places in by_label.items():
+        for i, phrase in enumerate(phrases):
+            # a fixed stride through the texts, so that every language meets every phrase
+            place = places[i * len(places) // len(phrases)]
+            text, before = examples[place].text, phrase["place"] == "before"
+            parts = (phrase["text"], text) if before else (text, phrase["text"])
+            yield place, Example(" ".join(parts), label, alone=False)
+
+
+def _entries(family: str) -> Sequence[dict[str, Any]]:
+    return [decode(line) for line in _read(family).split(b"\n") if line.strip()]
+
+
+def _read(family: str) -> bytes:
+    return files(__name__).joinpath(f"{family}.jsonl").read_bytes()

@@ -27,6 +27,8 @@ class EmbeddingModel:
     """Of its scale (see `base`); `python -m benchmarks.embeddings` shows what it comes from."""
     license: str
     description: str
+    axes: float = 0.0
+    """How much the subject and the kind of work count, each, in a similarity; see `signals.axes`."""
 
     @property
     def download_bytes(self) -> int:
@@ -129,6 +131,7 @@ WORDLLAMA = EmbeddingModel(
         ),
     ),
     floor=0.4,
+    axes=0.2,
     license="MIT",
     description="token vectors of Llama 2, averaged: microseconds; English, and words of others",
 )

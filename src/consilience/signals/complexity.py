@@ -1,9 +1,11 @@
 """Signal `complexity`: whether the last user message is like hard tasks or like easy ones.
 
-Config: `routing.signals.complexity`. The value is the margin: how like the `hard` candidates the text is,
-less how like the `easy` ones. Above `threshold` the rule emits `name:hard`, below `-threshold`
-`name:easy`, between them `name:medium`; decisions name these. Confidence is the margin without its
-sign. A `composer`, a rule tree over other signals, must match as well.
+Config: `routing.signals.complexity`. The value is the margin: how like the `hard` candidates the text
+is, less how like the `easy` ones, and up to 0.2 for how hard texts of its kind are in general, as a
+classifier trained on the packaged examples sees it (see `learning`). Above `threshold` the rule emits
+`name:hard`, below `-threshold` `name:easy`, between them `name:medium`; decisions name these.
+Confidence is the margin without its sign. A `composer`, a rule tree over other signals, must match
+as well.
 
 `image_candidates` are not compared. Prototypes and the sample are those of `embedding`;
 `global.model_catalog.modules.complexity` has a `prototype_scoring` of its own.
@@ -18,10 +20,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..rules.grammar import Composer
 from .base import RequestFacts, SignalResult, SignalRule, SignalSettings
+from .learned import LearnedSignal
 from .similarity import Bank, Banks, Candidates, PrototypeScoring
-from .vectors import Vectors, VectorSignal
+from .vectors import Vectors
 
 LEVELS = ("hard", "medium", "easy")
+GENERAL = 0.2
+"""How far hardness in general, whatever it is like, moves the margin at the most."""
 
 
 class Side(BaseModel):
@@ -59,7 +64,7 @@ class ComplexitySettings(SignalSettings):
     prototype_scoring: PrototypeScoring = PrototypeScoring()
 
 
-class Complexity(VectorSignal[ComplexityRule]):
+class Complexity(LearnedSignal[ComplexityRule]):
     """Hard, medium or easy."""
 
     kind: ClassVar[str] = "complexity"
@@ -67,6 +72,7 @@ class Complexity(VectorSignal[ComplexityRule]):
     Rule: ClassVar[type[SignalRule]] = ComplexityRule
     Settings: ClassVar[type[BaseModel] | None] = ComplexitySettings
     settings_key: ClassVar[str] = "model_catalog.modules.complexity"
+    family = "complexity"
 
     def __init__(self, rules: Sequence[ComplexityRule], settings: BaseModel | None = None) -> None:
         super().__init__(rules, settings)
@@ -75,9 +81,11 @@ class Complexity(VectorSignal[ComplexityRule]):
         self._banks = Banks(())
 
     def prototypes(self, identity: str) -> Sequence[str]:
-        return [text for rule in self.rules for text in _texts(rule)]
+        own = (text for rule in self.rules for text in _texts(rule))
+        return (*super().prototypes(identity), *own)
 
     def learn(self, vectors: Vectors, identity: str) -> None:
+        super().learn(vectors, identity)
         self._banks = Banks(
             [
                 Bank(side.candidates, vectors, self._scoring)
@@ -88,9 +96,13 @@ class Complexity(VectorSignal[ComplexityRule]):
 
     def judge(self, facts: RequestFacts, vectors: Vectors) -> Mapping[str, SignalResult]:
         results: dict[str, SignalResult] = {}
-        scores = self._banks.scores(vectors[facts.sample]) if facts.sample else None
+        scores, lean = None, 0.0
+        if facts.sample:
+            scores = self._banks.scores(vectors[facts.sample])
+            probable = self.probabilities(facts.sample, vectors, facts.terms)
+            lean = GENERAL * (probable["hard"] - probable["easy"])
         for i, rule in enumerate(self.rules):
-            margin = scores[2 * i] - scores[2 * i + 1] if scores else 0.0
+            margin = scores[2 * i] - scores[2 * i + 1] + lean if scores else 0.0
             level = _level(margin, rule.threshold) if scores else None
             for name in LEVELS:
                 results[f"{rule.name}:{name}"] = SignalResult(

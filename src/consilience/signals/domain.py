@@ -5,7 +5,7 @@ subject a probability. When it is sure (normalised entropy below 0.4) only the m
 otherwise all that reach the threshold do; where none does it is `other`. A rule matches when one of its
 `mmlu_categories` counts, its own name when it lists none. Confidence and value are the probability.
 
-`global.model_catalog.modules.classifier.domain` has the threshold (0.5) and the `fallback_category`.
+`global.model_catalog.modules.classifier.domain` has the threshold (0.35) and the `fallback_category`.
 Of a text longer than 2 048 characters the beginning, the middle and the end are read.
 """
 
@@ -71,7 +71,9 @@ class DomainSettings(SignalSettings):
 
     enabled: Annotated[bool, Field(strict=True)] = True
     """Whether any rule can match."""
-    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.35
+    """Least probability. Probabilities here are those that examples bear out; a network's are often
+    surer, which is why the reference has 0.5."""
     fallback_category: str = "other"
     """What a text is about that reaches the threshold nowhere."""
 

@@ -11,7 +11,7 @@ Config: `routing.signals.jailbreak`. What the score is, the `method` says:
 - `hybrid`: the greatest of the classifier's score, that of `patterns`, and the likeness to the nearest
   jailbreak pattern when it is nearer than every benign one.
 
-It matches from `threshold` on (contrastive 0.1, `patterns` 0.5, otherwise 0.7 or what
+It matches from `threshold` on (contrastive 0.1, `patterns` 0.5, otherwise 0.5 or what
 `global.model_catalog.modules.prompt_guard` says). Confidence and value are the score. The last user
 message is read in overlapping pieces of 2 048 characters, at most 8 of them, from its beginning and
 its end; with `include_history` the messages' beginnings, too. The piece with the greatest score
@@ -86,8 +86,8 @@ class PromptGuardSettings(SignalSettings):
 
     enabled: Annotated[bool, Field(strict=True)] = True
     """Whether any rule can match."""
-    threshold: Annotated[float, Field(ge=0, le=1)] = 0.7
-    """Of rules without their own."""
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Of rules without their own. The reference has 0.7, for a network that is surer."""
 
 
 class Jailbreak(LearnedSignal[JailbreakRule]):

@@ -57,6 +57,8 @@ class Learned:
     """Shape (terms, labels)."""
     by_figure: Array
     """Shape (figures of the evidence, labels)."""
+    share: Array
+    """Of each label among the examples: what a text is that says nothing."""
     rare: float
     """Weight of a term that is not known."""
     temperature: float
@@ -102,11 +104,13 @@ class TextClassifier:
         wanted = np.array(
             [[example.label == label for label in labels] for example in examples], np.float32
         )
-        wanted -= wanted.mean(axis=0)
+        share = wanted.mean(axis=0)
+        wanted -= share
         alike = meaning @ meaning.T + _WORDS * (words @ words.T) + figures @ figures.T
         alone = [i for i, example in enumerate(examples) if example.alone]
         sample = [alone[int(i)] for i in np.linspace(0, len(alone) - 1, min(len(alone), _SAMPLE))]
         dual, left_out = _solved(alike, wanted, sample)
+        left_out = left_out + share
         truth = [labels.index(examples[i].label) for i in sample]
         learned = Learned(
             labels,
@@ -114,6 +118,7 @@ class TextClassifier:
             by_vector=np.asarray(meaning.T @ dual, np.float32),
             by_word=np.asarray(_WORDS * (words.T @ dual), np.float32),
             by_figure=np.asarray(figures.T @ dual, np.float32),
+            share=share,
             rare=rare,
             temperature=_temperature(left_out, truth),
             left_out_accuracy=float(np.mean(left_out.argmax(axis=1) == truth)),
@@ -129,7 +134,7 @@ class TextClassifier:
             terms: of the text.
         """
         learned = self.learned
-        scores = vector @ learned.by_vector
+        scores = learned.share + vector @ learned.by_vector
         if self._evidence is not None:
             scores = scores + _figures(self._evidence, (text,))[0] @ learned.by_figure
         weighed = _weighed(terms, learned.inverse, learned.rare)

@@ -7,7 +7,7 @@ says nothing of the answer; the most probable of the four matches when it reache
 Confidence and value are its probability.
 (The reference calls everything below the threshold `satisfied`; here it is nothing.)
 
-`global.model_catalog.modules.feedback_detector` has the threshold (0.7).
+`global.model_catalog.modules.feedback_detector` has the threshold (0.5).
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class FeedbackSettings(SignalSettings):
 
     enabled: Annotated[bool, Field(strict=True)] = True
     """Whether any rule can match."""
-    threshold: Annotated[float, Field(ge=0, le=1)] = 0.7
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Least probability; the reference has 0.7, for a network that is surer."""
 
 
 class UserFeedback(LearnedSignal[UserFeedbackRule]):

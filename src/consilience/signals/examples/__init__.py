@@ -15,6 +15,10 @@ FAMILIES = ("domain", "task", "fact_check", "user_feedback", "jailbreak", "compl
 """What there are examples of: `<family>.jsonl`."""
 _FRAMED = frozenset({"domain"})
 """Families for which it must not matter how an answer is asked for."""
+_ORDINARY = {"jailbreak": "benign"}
+"""Families to which ordinary prompts (`task`) are added, and the label that they have there."""
+_EVERY = 3
+"""Which of them: attacks are rare in life, but a guard that takes them for as rare lets most pass."""
 
 
 @cache
@@ -23,9 +27,13 @@ def examples_of(family: str) -> Sequence[Example]:
 
     Those of subjects come a second time with phrases around them that say how to answer
     (`phrases.jsonl`), each phrase once under every label: what is under all labels says nothing, so
-    that "with sources" is no sign of law.
+    that "with sources" is no sign of law. Attacks stand among more ordinary prompts than their file
+    has, as they do in life.
     """
     own = [Example(entry["text"], entry["label"]) for entry in _entries(family)]
+    if family in _ORDINARY:
+        ordinary = (Example(e["text"], _ORDINARY[family]) for e in _entries("task")[::_EVERY])
+        own = list({example.text: example for example in (*ordinary, *own)}.values())
     if family not in _FRAMED:
         return tuple(own)
     framed = dict(_framed(own))
@@ -36,7 +44,8 @@ def examples_of(family: str) -> Sequence[Example]:
 @cache
 def source_of(family: str) -> bytes:
     """Gives the bytes that `examples_of` is made from."""
-    return _read(family) + (_read("phrases") if family in _FRAMED else b"")
+    beside = _read("phrases") if family in _FRAMED else b""
+    return _read(family) + beside + (_read("task") if family in _ORDINARY else b"")
 
 
 def _framed(examples: Sequence[Example]) -> Iterator[tuple[int, Example]]:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import consilience.signals.weights as kept
-from consilience.signals.examples import FAMILIES, examples_of, source_of
+from consilience.signals.examples import FAMILIES, counts_share, examples_of, source_of
 from consilience.signals.jailbreak import Jailbreak
 from consilience.signals.learning import TextClassifier
 from consilience.upstream.embedding.base import on_scale
@@ -34,7 +34,9 @@ def main() -> None:
             begun = time.perf_counter()
             rows = on_scale(encoder.encode(texts), model.floor)
             vectors = dict(zip(texts, rows, strict=True))
-            trained = TextClassifier.train(examples, vectors, EVIDENCE.get(family)).learned
+            trained = TextClassifier.train(
+                examples, vectors, EVIDENCE.get(family), by_share=counts_share(family)
+            ).learned
             content = kept.as_file(trained, identity, source_of(family))
             (folder / kept.file_name(family, identity)).write_bytes(content)
             seconds = time.perf_counter() - begun

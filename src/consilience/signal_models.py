@@ -25,7 +25,7 @@ from .signals.models import SignalModels
 from .signals.vectors import Embed
 from .upstream.embedding.base import Embedder, EmbeddingError, Encoder
 from .upstream.embedding.catalog import (
-    DEFAULT_EMBEDDING_MODEL,
+    default_embedding_model,
     embedding_model,
     encoder_of_folder,
 )
@@ -143,7 +143,7 @@ async def _embed(config: Config, open_session: OpenSession) -> Embed:
     if remote is not None:
         floor = remote.similarity_floor
         return _as_capability(await _remote(remote, open_session), floor)
-    name = settings.model or DEFAULT_EMBEDDING_MODEL
+    name = settings.model or (await anyio.to_thread.run_sync(default_embedding_model)).name
     known = embedding_model(name)
     own, axes = (known.floor, known.axes) if known is not None else (0.0, 0.0)
     floor = own if settings.model_floor is None else settings.model_floor

@@ -18,8 +18,8 @@ from ..signals.preference import Preference, PreferenceSettings
 from ..signals.vectors import VectorSignal
 from ..upstream.embedding.base import EmbeddingError
 from ..upstream.embedding.catalog import (
-    DEFAULT_EMBEDDING_MODEL,
     EMBEDDING_MODELS,
+    default_embedding_model,
     embedding_model,
 )
 from ..upstream.embedding.sentence import SentenceFiles
@@ -94,7 +94,7 @@ def _check_embedding_model(
     settings = config.global_.semantic
     if settings.remote is not None:
         return
-    name = settings.model or DEFAULT_EMBEDDING_MODEL
+    name = settings.model or default_embedding_model(environ).name
     where = (*SEMANTIC, "model") if settings.model else place
     known = embedding_model(name)
     if known is None:

@@ -102,7 +102,8 @@ class SemanticSettings(SignalSettings):
     }
 
     model: Annotated[str, Field(min_length=1)] | None = None
-    """Ours: a name of `consilience models list`, or the folder of a sentence model in ONNX."""
+    """Ours: a name of `consilience models list`, or the folder of a sentence model in ONNX. Default:
+    the best of the list that has been fetched."""
     model_floor: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Ours: the similarity that two unrelated texts are to have. Default: the model's own; 0 for a
     folder."""

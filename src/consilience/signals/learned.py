@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from .base import SignalRule
-from .examples import examples_of, source_of
+from .examples import counts_share, examples_of, source_of
 from .learning import Evidence, TextClassifier
 from .lexical import Terms
 from .vectors import Vectors, VectorSignal, plain
@@ -43,7 +43,9 @@ def classifier_of(
     """
     found = ready(family, identity, evidence)
     if found is None:
-        found = TextClassifier.train(examples_of(family), plain(vectors), evidence)
+        found = TextClassifier.train(
+            examples_of(family), plain(vectors), evidence, by_share=counts_share(family)
+        )
         _keep((family, identity), found)
     return found
 

@@ -16,7 +16,8 @@ FAMILIES = ("domain", "task", "fact_check", "user_feedback", "jailbreak", "compl
 _FRAMED = frozenset({"domain"})
 """Families for which it must not matter how an answer is asked for."""
 _ORDINARY = {"jailbreak": "benign"}
-"""Families to which ordinary prompts (`task`) are added, and the label that they have there."""
+"""Families to which ordinary prompts (`task`) are added, and the label that they have there. In them
+what is rare among the examples is taken to be rare."""
 _EVERY = 3
 """Which of them: attacks are rare in life, but a guard that takes them for as rare lets most pass."""
 
@@ -39,6 +40,11 @@ def examples_of(family: str) -> Sequence[Example]:
     framed = dict(_framed(own))
     plain = (replace(example, alone=i not in framed) for i, example in enumerate(own))
     return (*plain, *framed.values())
+
+
+def counts_share(family: str) -> bool:
+    """Whether a label is likelier that more of the family's examples have."""
+    return family in _ORDINARY
 
 
 @cache

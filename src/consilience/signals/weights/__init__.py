@@ -16,7 +16,7 @@ import numpy as np
 
 from ..learning import Learned
 
-_VERSION = 3
+_VERSION = 4
 """Of the features and of the way of training: another one makes every kept file stale."""
 _BREAK = "\n"
 

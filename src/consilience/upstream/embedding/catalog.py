@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -43,6 +44,11 @@ class EmbeddingModel:
     def is_pulled(self, environ: Mapping[str, str] | None = None) -> bool:
         """Whether every file lies in the cache, whole."""
         return all(is_pulled(each, environ) for each in self.files)
+
+    @property
+    def is_supported(self) -> bool:
+        """Whether what runs it is installed."""
+        return self.engine == "static" or find_spec("onnxruntime") is not None
 
     def encoder(self, environ: Mapping[str, str] | None = None) -> Encoder:
         """Loads the model.
@@ -163,7 +169,17 @@ MINILM = EmbeddingModel(
     description="all-MiniLM-L6-v2, 8 bit, ONNX: milliseconds; English; needs the extra onnx",
 )
 EMBEDDING_MODELS: tuple[EmbeddingModel, ...] = (WORDLLAMA, MINILM)
-DEFAULT_EMBEDDING_MODEL = WORDLLAMA.name
+_BEST_FIRST = (MINILM, WORDLLAMA)
+
+
+def default_embedding_model(environ: Mapping[str, str] | None = None) -> EmbeddingModel:
+    """Gives the model that is used where a configuration names none: the best that is here.
+
+    MiniLM is right more often and takes milliseconds, WordLlama takes microseconds; see
+    `docs/figures.md`. Where neither has been fetched it is WordLlama, which needs no extra.
+    """
+    usable = (model for model in _BEST_FIRST if model.is_pulled(environ) and model.is_supported)
+    return next(usable, WORDLLAMA)
 
 
 def embedding_model(name: str) -> EmbeddingModel | None:

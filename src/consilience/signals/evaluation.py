@@ -28,6 +28,7 @@ from .base import (
     WaitingSignal,
 )
 from .models import Comparison, NotReadyError, SignalModels
+from .turns import Turns
 from .vectors import Vectors, VectorSignal
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class SignalSet:
         self._asking = tuple(s for s in self.signals if isinstance(s, AskingSignal) and s.asks)
         self._comparison = Comparison([s for s in self.signals if isinstance(s, VectorSignal)])
         self._models = SignalModels()
+        self._turns = Turns()
         self._keys = {signal: self._wanted(signal) for signal in self.signals}
         self._limit_s = limit_s
         self._threads = anyio.CapacityLimiter(_THREADS)
@@ -132,6 +134,7 @@ class SignalSet:
             seconds: is told how long each kind took. A fact that several kinds share counts for
                 the one that asks for it first.
         """
+        await self._turns.take()
         results = dict(self._missing)
         seconds = {} if seconds is None else seconds
         threaded = bool(self._pure) and len(facts.text) > INLINE_BYTES

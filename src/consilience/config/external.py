@@ -13,8 +13,11 @@ class HelperEndpoint(Section):
     """Where a helper is reached: an OpenAI-compatible server."""
 
     address: Line
+    """A host name or an IP address."""
     port: Annotated[int, Field(strict=True, ge=1, le=65535)] = 443
+    """Of the server."""
     protocol: Literal["http", "https"] = "http"
+    """How the server is spoken to."""
     path: Line = "/v1/chat/completions"
     """Ours."""
 
@@ -42,7 +45,9 @@ class External(Section):
     access_key_env: Line | None = None
     """Ours: the environment variable that holds it."""
     max_tokens: Positive = 512
+    """Of one answer."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """That is sent."""
 
     _key: SecretStr | None = PrivateAttr(None)
 

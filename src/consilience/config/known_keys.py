@@ -86,7 +86,7 @@ def _ignored() -> dict[tuple[str, ...], str]:
 
 
 def _steps(pattern: str) -> tuple[str, ...]:
-    return tuple(pattern.replace(_ITEM, f".{_ITEM}").split("."))
+    return tuple(filter(None, pattern.replace(_ITEM, f".{_ITEM}").split(".")))
 
 
 IGNORED: Mapping[tuple[str, ...], str] = _ignored()

@@ -38,10 +38,12 @@ class ClassifierRule(SignalRule):
     }
 
     type: Literal["local", "llm"]
+    """By examples, or by asking a model."""
     labels: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
         Field(min_length=2, max_length=50),
     ]
+    """What a text may be; conditions name one of them."""
     prototypes: Mapping[str, Candidates] = {}
     """Ours: examples by label."""
     model: str | None = None

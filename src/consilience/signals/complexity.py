@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..rules.grammar import Composer
 from .base import RequestFacts, SignalResult, SignalRule, SignalSettings
-from .similarity import Bank, Banks, Candidates, PrototypeScoring
+from .similarity import MARGIN, NO_MARGIN, Bank, Banks, Candidates, PrototypeScoring
 from .vectors import Vectors, VectorSignal
 
 LEVELS = ("hard", "medium", "easy")
@@ -30,6 +30,7 @@ class Side(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     candidates: Candidates = ()
+    """Texts that are like it."""
     image_candidates: Candidates = ()
     """Accepted; only text is compared."""
 
@@ -55,6 +56,8 @@ class ComplexityRule(SignalRule):
 
 class ComplexitySettings(SignalSettings):
     """`global.model_catalog.modules.complexity`."""
+
+    ignored_keys: ClassVar[Mapping[str, str]] = {MARGIN: NO_MARGIN}
 
     prototype_scoring: PrototypeScoring = PrototypeScoring()
 

@@ -72,6 +72,7 @@ class DomainSettings(SignalSettings):
     enabled: Annotated[bool, Field(strict=True)] = True
     """Whether any rule can match."""
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Least probability of a subject that counts."""
     fallback_category: str = "other"
     """What a text is about that reaches the threshold nowhere."""
 

@@ -50,10 +50,13 @@ class JailbreakRule(SignalRule):
     """One entry of `routing.signals.jailbreak`."""
 
     method: Method = "classifier"
+    """What the score is; see the documentation of signals."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """Least score. None: the method's."""
     jailbreak_patterns: Candidates = ()
+    """Examples of attacks; of `patterns` and `hybrid`, words that stand in them."""
     benign_patterns: Candidates = ()
+    """Examples of what is none, however like one."""
     include_history: Annotated[bool, Field(strict=True)] = False
     """Whether messages before the last one are read."""
 

@@ -26,7 +26,7 @@ from .asking import (
 )
 from .base import RequestFacts, SignalResult, SignalRule, SignalSettings
 from .excerpt import excerpt
-from .similarity import Bank, Banks, Candidates, PrototypeScoring
+from .similarity import MARGIN, NO_MARGIN, Bank, Banks, Candidates, PrototypeScoring
 from .vectors import Vectors, VectorSignal
 
 _NONE_OF_THEM = "none_of_these"
@@ -37,6 +37,7 @@ class PreferenceRule(SignalRule):
     """One entry of `routing.signals.preferences`."""
 
     examples: Candidates = ()
+    """Texts of users who want this."""
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.6
     """Least score."""
 
@@ -56,6 +57,7 @@ class PreferenceSettings(SignalSettings):
 
     ignored_keys: ClassVar[Mapping[str, str]] = {
         "embedding_model": "the model of `model_catalog.embeddings.semantic` is used",
+        MARGIN: NO_MARGIN,
     }
 
     use_contrastive: Annotated[bool, Field(strict=True)] = True

@@ -6,7 +6,7 @@ Source: vllm-sr-routing.md 2.3 (embedding, prototype scoring).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -22,10 +22,13 @@ Candidate = Annotated[str, Field(min_length=1, max_length=2000)]
 Candidates = Annotated[tuple[Candidate, ...], Field(max_length=MOST_CANDIDATES)]
 
 
+MARGIN = "prototype_scoring.margin_threshold"
+NO_MARGIN = "rules are not held against each other"
+"""Of the one key of the reference's section that is not acted on, what is lost by it."""
+
+
 class PrototypeScoring(SignalSettings):
     """How examples become prototypes, and what of them counts."""
-
-    ignored_keys: ClassVar[dict[str, str]] = {}
 
     enabled: Annotated[bool, Field(strict=True)] = True
     """False: every example is a prototype of its own."""
@@ -36,8 +39,7 @@ class PrototypeScoring(SignalSettings):
     best_weight: Annotated[float, Field(ge=0, le=1)] = 0.75
     """How much of a score is the nearest prototype; the rest is the mean of the nearest `top_m`."""
     top_m: Annotated[int, Field(strict=True, ge=1, le=64)] = 2
-    margin_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """By how much the best rule must be ahead of the second; 0: not at all."""
+    """How many of the nearest prototypes the rest of a score is the mean of."""
 
 
 class Bank:

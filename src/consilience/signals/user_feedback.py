@@ -50,6 +50,7 @@ class FeedbackSettings(SignalSettings):
     enabled: Annotated[bool, Field(strict=True)] = True
     """Whether any rule can match."""
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """Least probability."""
 
 
 class UserFeedback(LearnedSignal[UserFeedbackRule]):

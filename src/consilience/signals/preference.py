@@ -11,7 +11,7 @@ confidence 1; an answer that is not one of the rules' names is an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, Field
@@ -86,8 +86,8 @@ class Preference(VectorSignal[PreferenceRule], AskingSignal[PreferenceRule]):
         return self._contrastive
 
     @property
-    def asks(self) -> bool:
-        return not self._contrastive
+    def asked(self) -> Collection[str]:
+        return () if self._contrastive else self.emits()
 
     def prototypes(self) -> Sequence[str]:
         return [text for rule in self.rules for text in rule.texts] if self._contrastive else ()

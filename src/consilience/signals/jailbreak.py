@@ -14,8 +14,8 @@ Config: `routing.signals.jailbreak`. What the score is, the `method` says:
 It matches from `threshold` on (contrastive 0.1, `patterns` 0.5, otherwise 0.7 or what
 `global.model_catalog.modules.prompt_guard` says). Confidence and value are the score. The last user
 message is read in overlapping pieces of 2 048 characters, at most 8 of them, from its beginning and
-its end; with `include_history` the messages' beginnings, too. The piece with the greatest score
-counts.
+its end; with `include_history` the other messages' beginnings, too, those of tools included. The
+piece with the greatest score counts.
 
 It is no security boundary: whoever writes the prompt can find words that it does not know.
 """
@@ -40,6 +40,8 @@ PIECE = 2048
 OVERLAP = 64
 MOST_PIECES = 8
 _FROM_THE_END = 2
+_OURS = ("system", "developer")
+"""Roles whose messages are the instructions."""
 _NEAREST = PrototypeScoring(best_weight=1.0)
 _TRAINED = "there is no trained network: a classifier learns from packaged examples"
 
@@ -164,11 +166,12 @@ class Jailbreak(LearnedSignal[JailbreakRule]):
     def _pieces(facts: RequestFacts, *, history: bool) -> Sequence[str]:
         found = pieces_of(facts.text)
         if history:
-            before = facts.request.messages[: -1 or None]
-            texts = (text_of(m).strip()[:PIECE] for m in before if m["role"] != "system")
-            room = MOST_PIECES - min(len(found), MOST_PIECES)
-            found = (*found, *list(filter(None, texts))[-max(room, 1) :])
-        return tuple(dict.fromkeys(found))
+            others = (m for m in facts.request.messages if m["role"] not in _OURS)
+            begun = dict.fromkeys(text_of(message).strip()[:PIECE] for message in others)
+            room = max(MOST_PIECES - len(found), 1)
+            further = [piece for piece in begun if piece and piece not in found]
+            found = (*found, *further[-room:])
+        return found
 
 
 class _Patterns:
@@ -217,4 +220,4 @@ def pieces_of(text: str) -> Sequence[str]:
             *begins[: MOST_PIECES - _FROM_THE_END],
             *(last - step * i for i in reversed(range(_FROM_THE_END))),
         ]
-    return tuple(stripped[begin : begin + PIECE] for begin in begins)
+    return tuple(dict.fromkeys(stripped[begin : begin + PIECE] for begin in begins))

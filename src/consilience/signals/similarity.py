@@ -105,17 +105,18 @@ def _distinct(rows: Matrix, scoring: PrototypeScoring) -> Matrix:
     if len(rows) < 2:
         return rows
     similarity = rows @ rows.T
+    near = similarity >= scoring.cluster_similarity_threshold
+    np.fill_diagonal(near, val=True)  # also where floats or a text without tokens say otherwise
+    left, counts, sums = np.ones(len(rows), bool), near.sum(axis=1), similarity.sum(axis=1)
     medoids: list[int] = []
-    left = set(range(len(rows)))
-    while left:
+    while left.any():
         # the example with most others near it stands for them
-        near = {
-            i: [j for j in left if similarity[i, j] >= scoring.cluster_similarity_threshold]
-            for i in left
-        }
-        chosen = max(sorted(left), key=lambda i: (len(near[i]), similarity[i].sum()))
+        most = np.flatnonzero(left & (counts == counts[left].max()))
+        chosen = int(most[sums[most].argmax()])
         medoids.append(chosen)
-        left -= {chosen, *near[chosen]}
+        gone = left & near[chosen]
+        left &= ~gone
+        counts = counts - near[:, gone].sum(axis=1)
     return rows[_spread(similarity, sorted(medoids), scoring.max_prototypes)]
 
 
@@ -123,8 +124,11 @@ def _spread(similarity: Matrix, rows: Sequence[int], most: int) -> list[int]:
     """At most so many of the rows, each as unlike those before it as can be."""
     if len(rows) <= most:
         return list(rows)
-    chosen = [max(rows, key=lambda i: float(similarity[i, list(rows)].sum()))]
+    own = similarity[np.ix_(rows, rows)]
+    chosen = [int(own.sum(axis=1).argmax())]
+    nearest = own[chosen[0]].copy()
     while len(chosen) < most:
-        others = [i for i in rows if i not in chosen]
-        chosen.append(min(others, key=lambda i: float(similarity[i, chosen].max())))
-    return sorted(chosen)
+        nearest[chosen[-1]] = np.inf  # never again
+        chosen.append(int(nearest.argmin()))
+        nearest = np.maximum(nearest, own[chosen[-1]])
+    return sorted(rows[i] for i in chosen)

@@ -23,11 +23,13 @@ def trained(
 ) -> TextClassifier:
     """Gives the classifier of a family; trains it when there is none for this embedding model."""
     key = (family, identity)
-    if key not in _trained:
+    found = _trained.get(key)
+    if found is None:
+        found = TextClassifier(examples_of(family), vectors, evidence)
         if len(_trained) >= _MOST_KEPT:
             _trained.clear()
-        _trained[key] = TextClassifier(examples_of(family), vectors, evidence)
-    return _trained[key]
+        _trained[key] = found
+    return found
 
 
 class LearnedSignal(VectorSignal[RuleT]):

@@ -51,6 +51,10 @@ class ComplexityRule(SignalRule):
     def warnings(self) -> Sequence[str]:
         if self.hard.image_candidates or self.easy.image_candidates:
             return (f"rule {self.name!r}: `image_candidates` are not compared: only text is",)
+        empty = [side for side in ("hard", "easy") if not getattr(self, side).candidates]
+        if empty:
+            without = " and no ".join(f"`{side}`" for side in empty)
+            return (f"rule {self.name!r} has no {without} candidates: its margin says little",)
         return ()
 
 

@@ -15,10 +15,11 @@ Source: vllm-sr-routing.md 2.3.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator
 
 from .base import RequestFacts, SignalResult, SignalRule, SignalSettings
 from .similarity import (
@@ -74,7 +75,7 @@ class Endpoint(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base_url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
+    base_url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(?:/[^\s?#]*)?$")]
     """Up to and with `/v1`."""
     model: Annotated[str, Field(min_length=1)]
     """The name that is sent."""
@@ -92,6 +93,13 @@ class Endpoint(BaseModel):
     """Ours: what two unrelated texts get; 0 takes similarities as they come."""
 
     _key: SecretStr | None = PrivateAttr(None)
+
+    @field_validator("api_key")
+    @classmethod
+    def _goes_into_a_header(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and not re.fullmatch(r"[ -~\x80-\xff]*", key.get_secret_value()):
+            raise ValueError("must be one line of Latin characters, as it goes into an HTTP header")
+        return key
 
     @property
     def key(self) -> SecretStr | None:

@@ -32,7 +32,7 @@ from .base import RequestFacts, SignalResult, SignalRule, SignalSettings
 from .jailbreak_phrases import phrases_in
 from .learned import LearnedSignal
 from .lexical import terms_of
-from .patterns import compile_pattern, literal
+from .patterns import Pattern, compile_pattern, literal
 from .similarity import Bank, Candidates, PrototypeScoring
 from .vectors import Vectors
 
@@ -40,6 +40,8 @@ PIECE = 2048
 OVERLAP = 64
 MOST_PIECES = 8
 _FROM_THE_END = 2
+_TOGETHER = 64
+"""Patterns that are compiled into one."""
 _OURS = ("system", "developer")
 """Roles whose messages are the instructions."""
 _NEAREST = PrototypeScoring(best_weight=1.0)
@@ -181,8 +183,8 @@ class _Patterns:
         self._rule = rule
         written = rule.method in ("patterns", "hybrid")
         bad, good = rule.jailbreak_patterns, rule.benign_patterns
-        self._bad = compile_pattern(literal(*bad)) if written and bad else None
-        self._good = compile_pattern(literal(*good)) if written and good else None
+        self._bad = _compiled(bad) if written else ()
+        self._good = _compiled(good) if written else ()
         self._banks: tuple[Bank, Bank] | None = None
 
     def learn(self, vectors: Vectors) -> None:
@@ -194,10 +196,9 @@ class _Patterns:
 
     def score(self, piece: str, vectors: Vectors) -> float:
         score = 0.0
-        if self._bad is not None:
+        if self._bad:
             text = piece.encode("utf-8", "replace")
-            good = self._good is not None and self._good.search(text) is not None
-            score = 1.0 if not good and self._bad.search(text) is not None else 0.0
+            score = float(_occurs(self._bad, text) and not _occurs(self._good, text))
         if self._rule.method in ("contrastive", "hybrid") and self._banks is not None:
             vector = vectors[piece]
             bad, good_score = (bank.score(vector) for bank in self._banks)
@@ -205,6 +206,16 @@ class _Patterns:
                 return max(0.0, bad - good_score)
             score = max(score, bad if bad > good_score else 0.0)
         return score
+
+
+def _compiled(words: Sequence[str]) -> Sequence[Pattern]:
+    """Patterns of a size that RE2 takes, which together find any of the words."""
+    parts = (words[begin : begin + _TOGETHER] for begin in range(0, len(words), _TOGETHER))
+    return tuple(compile_pattern(literal(*part)) for part in parts)
+
+
+def _occurs(patterns: Sequence[Pattern], text: bytes) -> bool:
+    return any(pattern.search(text) is not None for pattern in patterns)
 
 
 def pieces_of(text: str) -> Sequence[str]:

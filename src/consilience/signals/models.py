@@ -67,23 +67,23 @@ class Comparison:
         if not self._learned and anyio.current_time() >= self._next_try:
             await self._try_to_learn(self.embed)
         if not self._learned:
-            raise NotReadyError("the embedding model could not be reached so far")
+            raise NotReadyError("the embedding model could not be used so far")
         return dict(zip(texts, await self.embed.request(texts), strict=True))
 
     async def _try_to_learn(self, embed: Embed) -> None:
         """Gets the prototypes' vectors, and has each kind learn from them, in a thread."""
         self._next_try = anyio.current_time() + RETRY_S
+        learners = [signal for signal in self.signals if signal.compares]
         try:
-            texts = dict.fromkeys(t for s in self.signals if s.compares for t in s.prototypes())
+            texts = dict.fromkeys(text for signal in learners for text in signal.prototypes())
             vectors = await embed.prototypes(tuple(texts))
-        except Exception as exc:  # whatever a model raises: it may be there later
+            await anyio.to_thread.run_sync(_teach, learners, vectors, embed.identity)
+        except Exception as exc:  # whatever a model raises or makes of a text: it may be mended
             log.warning("prototypes_not_embedded", exc_info=exc)
-            return
+        else:
+            self._learned = True
 
-        def teach() -> None:
-            for signal in self.signals:
-                if signal.compares:
-                    signal.learn(vectors, embed.identity)
 
-        await anyio.to_thread.run_sync(teach)
-        self._learned = True
+def _teach(learners: Sequence[VectorSignal[Any]], vectors: Vectors, identity: str) -> None:
+    for signal in learners:
+        signal.learn(vectors, identity)

@@ -161,7 +161,7 @@ class Gateway:
                     )
                     self._pool = pool
                 except BaseException:
-                    await self._open.aclose()
+                    await self.aclose()
                     raise
             return self._pool
 
@@ -247,7 +247,7 @@ class Gateway:
         pool = self._pool or await self.open()
         begun = anyio.current_time()
         request = self._at_depth(self.parse(body), headers)
-        route = await self.router.route(request, headers)
+        route = await self._route(request, headers)
         if route.algorithm == "fusion" and request.depth > 1:
             raise InvalidRequestError(
                 "a Fusion route cannot be reached through another gateway of this kind: ask it directly"
@@ -258,7 +258,7 @@ class Gateway:
         await emit(Routed(known, progress, run.id, run.created, route.requested))
         width = 0 if prepared.outcome else self._reserve(route)
         try:
-            with anyio.fail_after(self._timeout_s):
+            with anyio.fail_after(begun + self._timeout_s - anyio.current_time()):
                 outcome = await self._deliberate(run, pool, emit)
                 run.delivery = self._delivery(run, outcome, pool)
                 return await deliver(prepared, run.delivery)
@@ -269,6 +269,19 @@ class Gateway:
             raise failure from exc
         finally:
             self.in_flight -= width
+
+    async def _route(self, request: ChatRequest, headers: Mapping[str, str]) -> Route:
+        """Finds the route, under the request's deadline: signals may wait for helper models."""
+        try:
+            with anyio.fail_after(self._timeout_s):
+                return await self.router.route(request, headers)
+        except TimeoutError as exc:
+            raise self._late() from exc
+
+    def _late(self) -> DeadlineExceededError:
+        return DeadlineExceededError(
+            f"no answer within the {self._timeout_s:g} seconds that a request may take"
+        )
 
     def parse(self, body: Body) -> ChatRequest:
         """Reads and checks a request body.
@@ -346,9 +359,7 @@ class Gateway:
         while isinstance(exc, ExceptionGroup) and len(exc.exceptions) == 1:
             exc = exc.exceptions[0]
         if isinstance(exc, TimeoutError):
-            exc = DeadlineExceededError(
-                f"no answer within the {self._timeout_s:g} seconds that a request may take"
-            )
+            exc = self._late()
         if isinstance(exc, ConsilienceError):
             if exc.status != 429:
                 exc.spent = exc.spent or run.spent

@@ -18,8 +18,9 @@ from .chat.completion import Completion
 from .chat.request import ChatRequest
 from .config.external import External
 from .config.root import Config
+from .errors import ConsilienceError
 from .router import Router
-from .signals.asking import PREFERENCE_ROLE, AskModel
+from .signals.asking import PREFERENCE_ROLE, AskModel, HelperError
 from .signals.embedding import Endpoint as EmbeddingSource
 from .signals.models import SignalModels
 from .signals.vectors import Embed
@@ -101,11 +102,24 @@ class Helpers:
             self._by_name.setdefault(PREFERENCE_ROLE, preference)
 
     async def ask(self, model: str, messages: Sequence[Mapping[str, Any]]) -> str:
-        """Gives the text of a helper's answer; see `AskModel`."""
+        """Gives the text of a helper's answer; see `AskModel`.
+
+        Raises:
+            HelperError: it failed, or took longer than it may.
+        """
         helper = self._by_name.get(model)
-        if helper is None:
-            with anyio.fail_after(_CONFIGURED_MODEL_S):
-                return (await self._complete(_request(model, messages))).text
+        limit_s = _CONFIGURED_MODEL_S if helper is None else helper.llm_timeout_seconds
+        try:
+            with anyio.fail_after(limit_s):
+                if helper is None:
+                    return (await self._complete(_request(model, messages))).text
+                return await self._asked(helper, messages)
+        except TimeoutError as exc:
+            raise HelperError(f"the helper gave no answer within {limit_s:g} s") from exc
+        except ConsilienceError as exc:  # its message may speak of addresses
+            raise HelperError(f"the helper could not be asked: {exc.code}") from exc
+
+    async def _asked(self, helper: External, messages: Sequence[Mapping[str, Any]]) -> str:
         key = helper.key
         headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
         endpoint = Endpoint(helper.llm_endpoint.url, helper.llm_model_name, headers)
@@ -113,8 +127,7 @@ class Helpers:
         request = _request(
             helper.name, messages, max_tokens=helper.max_tokens, temperature=helper.temperature
         )
-        with anyio.fail_after(helper.llm_timeout_seconds):
-            return (await upstream.complete(request)).text
+        return (await upstream.complete(request)).text
 
 
 _CONFIGURED_MODEL_S = 10.0

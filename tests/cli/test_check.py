@@ -20,7 +20,9 @@ routing:
         type: fusion
         fusion: {analysis_models: [smal], max_concurent: 2, on_error: maybe}
 """
-IGNORED = fusion_yaml().replace("routing:\n", "routing:\n  signals: {domains: [{name: law}]}\n")
+IGNORED = fusion_yaml().replace(
+    "routing:\n", "routing:\n  signals: {domains: [{name: law, model_scores: []}]}\n"
+)
 
 
 def test_check_says_ok_when_a_file_can_be_used(tmp_path: Path) -> None:

@@ -10,16 +10,23 @@ SMOLLM2 = "smollm2-135m-instruct"
 def test_models_list_as_json_says_what_is_here() -> None:
     result = invoke("models", "list", "--json")
 
-    (entry,) = json.loads(result.out)
-    assert (result.code, entry["name"], entry["pulled"]) == (0, SMOLLM2, False)
-    assert entry["license"] == "Apache-2.0"
+    entries = {entry["name"]: entry for entry in json.loads(result.out)}
+    assert result.code == 0
+    assert {name: entry["purpose"] for name, entry in entries.items()} == {
+        SMOLLM2: "chat",
+        "wordllama-256": "embedding",
+        "minilm-l6-int8": "embedding",
+    }
+    assert not any(entry["pulled"] for entry in entries.values())
+    assert entries[SMOLLM2]["license"] == "Apache-2.0"
 
 
 def test_models_list_as_text_says_what_is_here() -> None:
     result = invoke("models", "list")
 
     assert result.code == 0
-    assert result.out.startswith(f"{SMOLLM2}  93 MiB  Apache-2.0  not pulled\n")
+    assert result.out.startswith(f"{SMOLLM2}  chat  93 MiB  Apache-2.0  not pulled\n")
+    assert "\nwordllama-256  embedding  17 MiB  MIT  not pulled\n" in result.out
 
 
 def test_pull_of_an_unknown_model_suggests_the_near_one() -> None:

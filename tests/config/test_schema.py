@@ -233,9 +233,9 @@ def section(*names: str) -> Any:
     node: Any = SCHEMA
     for name in names:
         node = node["properties"][name]
-        node = node.get("items", node)
-        reference = next((a for a in node.get("anyOf", [node]) if "$ref" in a), None)
-        if reference is not None:
+        while "properties" not in node:
+            node = node.get("items", node)
+            reference = next(a for a in node.get("anyOf", [node]) if "$ref" in a)
             node = SCHEMA["$defs"][reference["$ref"].rpartition("/")[2]]
     return node["properties"]
 

@@ -11,8 +11,16 @@ from consilience.config import build_config
 from consilience.errors import ConfigError
 from consilience.router import Router
 from consilience.signals.authz import AuthzSettings
+from consilience.signals.complexity import ComplexitySettings
+from consilience.signals.domain import DomainSettings
+from consilience.signals.embedding import SemanticSettings
+from consilience.signals.fact_check import FactCheckSettings
+from consilience.signals.jailbreak import PromptGuardSettings
+from consilience.signals.kb import KnowledgeBases
 from consilience.signals.modality import ModalitySettings
 from consilience.signals.pii import PiiSettings
+from consilience.signals.preference import PreferenceSettings
+from consilience.signals.user_feedback import FeedbackSettings
 
 from .builders import data
 
@@ -40,6 +48,14 @@ def test_settings_have_their_defaults_when_nothing_is_said() -> None:
     assert settings == {
         "authz": AuthzSettings(),
         "modality": ModalitySettings(),
+        "embedding": SemanticSettings(),
+        "complexity": ComplexitySettings(),
+        "preference": PreferenceSettings(),
+        "kb": KnowledgeBases(),
+        "jailbreak": PromptGuardSettings(),
+        "domain": DomainSettings(),
+        "fact_check": FactCheckSettings(),
+        "user_feedback": FeedbackSettings(),
         "pii": PiiSettings(),
     }
 

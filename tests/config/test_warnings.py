@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from consilience.config import build_config
+from consilience.errors import ConfigError
 
 from .builders import data
+
+MARGIN, KEPT = "margin_threshold", "preload_embeddings"
 
 
 def warnings(**sections: Any) -> dict[str, str]:
@@ -32,11 +35,25 @@ def test_plain_configuration_has_no_warning() -> None:
         ("global", {"services": {"ratelimit": {}}}, "global.services.ratelimit"),
         ("global", {"services": {"authz": {"providers": []}}}, "global.services.authz.providers"),
         ("global", {"stores": {"memory": {}}}, "global.stores.memory"),
-        ("global", {"model_catalog": {"kbs": []}}, "global.model_catalog.kbs"),
         (
             "global",
-            {"model_catalog": {"modules": {"classifier": {"domain": {"threshold": 0.5}}}}},
-            "global.model_catalog.modules.classifier.domain",
+            {"model_catalog": {"kbs": [{"name": "a", "prototype_scoring": {MARGIN: 0.1}}]}},
+            f"global.model_catalog.kbs[0].prototype_scoring.{MARGIN}",
+        ),
+        (
+            "global",
+            {"model_catalog": {"modules": {"complexity": {"prototype_scoring": {MARGIN: 0.1}}}}},
+            f"global.model_catalog.modules.complexity.prototype_scoring.{MARGIN}",
+        ),
+        (
+            "global",
+            {"model_catalog": {"modules": {"classifier": {"domain": {"model_id": "x"}}}}},
+            "global.model_catalog.modules.classifier.domain.model_id",
+        ),
+        (
+            "global",
+            {"model_catalog": {"embeddings": {"semantic": {"embedding_config": {KEPT: True}}}}},
+            f"global.model_catalog.embeddings.semantic.embedding_config.{KEPT}",
         ),
         (
             "global",
@@ -50,7 +67,11 @@ def test_plain_configuration_has_no_warning() -> None:
             {"integrations": {"looper": {"retry_count": 2}}},
             "global.integrations.looper.retry_count",
         ),
-        ("routing", {"signals": {"embeddings": []}}, "routing.signals.embeddings"),
+        (
+            "routing",
+            {"signals": {"domains": [{"name": "law", "model_scores": []}]}},
+            "routing.signals.domains[0].model_scores",
+        ),
         ("routing", decision(emits=[]), "routing.decisions[0].emits"),
     ],
 )
@@ -77,10 +98,33 @@ def test_ignored_key_is_named_once_with_its_other_places() -> None:
     )
 
 
-def test_condition_on_a_family_that_is_not_evaluated_loads() -> None:
+def test_condition_on_a_subject_that_is_not_declared_is_refused() -> None:
     rules = {"operator": "OR", "conditions": [{"type": "domain", "name": "law"}]}
 
-    assert warnings(routing=decision(rules=rules)) == {}
+    with pytest.raises(ConfigError) as caught:
+        build_config(data(routing=decision(rules=rules)), environ={})
+
+    (problem,) = caught.value.problems
+    assert problem.message == 'the domain signal "law" is not declared in routing.signals.domains'
+
+
+@pytest.mark.parametrize(
+    ("key", "rule", "part"),
+    [
+        ("embeddings", {"threshold": 0.5, "candidates": ["a"], "query_modality": "image"}, "text"),
+        ("complexity", {"hard": {"image_candidates": ["a"]}, "easy": {}}, "image_candidates"),
+        ("preferences", {}, "no description and no examples"),
+        ("domains", {"mmlu_categories": ["sports"]}, "'sports' is no subject"),
+        ("jailbreak", {"jailbreak_patterns": ["x"]}, "'hybrid' does both"),
+        ("classifiers", {"type": "local", "labels": ["a", "b"]}, "no `prototypes`"),
+    ],
+)
+def test_rule_that_cannot_do_what_it_seems_to_is_named(
+    key: str, rule: dict[str, Any], part: str
+) -> None:
+    found = warnings(routing={"signals": {key: [{"name": "odd", **rule}]}})
+
+    assert [path for path, text in found.items() if part in text] == [f"routing.signals.{key}[0]"]
 
 
 def test_algorithm_that_is_not_available_says_who_gets_501() -> None:

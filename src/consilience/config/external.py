@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, PrivateAttr, SecretStr
+from pydantic import Field, PrivateAttr, SecretStr, field_validator
 
 from .fields import Line, Name, Positive, SecretHeader, Section
 
@@ -13,16 +14,29 @@ class HelperEndpoint(Section):
     """Where a helper is reached: an OpenAI-compatible server."""
 
     address: Line
-    port: Annotated[int, Field(strict=True, ge=1, le=65535)] = 443
+    """A host name or an IP address."""
+    port: Annotated[int, Field(strict=True, ge=1, le=65535)] | None = None
+    """None: that of the protocol."""
     protocol: Literal["http", "https"] = "http"
-    path: Line = "/v1/chat/completions"
+    """How the server is spoken to."""
+    path: Annotated[str, Field(pattern=r"^/[^\s?#]*$")] = "/v1/chat/completions"
     """Ours."""
+
+    @field_validator("address")
+    @classmethod
+    def _is_a_host(cls, address: str) -> str:
+        if not re.fullmatch(r"[\w.-]+|\[?[0-9a-fA-F:.]+\]?", address.strip(), re.ASCII):
+            raise ValueError(
+                "must be a host name or an IP address; scheme, port and path have keys of their own"
+            )
+        return address.strip().strip("[]")
 
     @property
     def url(self) -> str:
         """The address that is asked."""
         host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{self.protocol}://{host}:{self.port}{self.path}"
+        port = self.port or (443 if self.protocol == "https" else 80)
+        return f"{self.protocol}://{host}:{port}{self.path}"
 
 
 class External(Section):
@@ -42,7 +56,9 @@ class External(Section):
     access_key_env: Line | None = None
     """Ours: the environment variable that holds it."""
     max_tokens: Positive = 512
+    """Of one answer."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """That is sent."""
 
     _key: SecretStr | None = PrivateAttr(None)
 

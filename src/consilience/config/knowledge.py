@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path as FilePath
 from typing import Any
 
 from ..chat.codec import decode
+from ..signals.kb import Kb, KnowledgeBases
+from .duplicates import duplicates
 from .knowledge_defaults import DEFAULT_BASES
 from .paths import Finding, Path
+from .root import Config
+from .validation import near
 
 BASES: Path = ("global", "model_catalog", "kbs")
 _LARGEST = 16 << 20
@@ -29,7 +34,7 @@ def read_knowledge(data: dict[str, Any], base_dir: FilePath | None) -> Iterator[
     entries = _entries(data)
     if entries is None:
         return
-    declared = {entry.get("name") for entry in entries if isinstance(entry, dict)}
+    declared = {_name(entry) for entry in entries if isinstance(entry, dict)}
     for name in used:
         if name in DEFAULT_BASES and name not in declared:
             entries.append({"name": name, **DEFAULT_BASES[name]})
@@ -37,13 +42,9 @@ def read_knowledge(data: dict[str, Any], base_dir: FilePath | None) -> Iterator[
         if isinstance(entry, dict) and isinstance(entry.get("source"), dict):
             message = _take(entry, base_dir or FilePath())
             if message is not None:
-                needed = entry.get("name") in used
-                path = (
-                    (*BASES, i, "source", "path")
-                    if entry["name"] in declared
-                    else _first(used, entry)
-                )
-                yield Finding(path, message, warning=not needed)
+                name = _name(entry)
+                place = (*BASES, i, "source", "path") if name in declared else used.get(name, BASES)
+                yield Finding(place, message, warning=name not in used)
 
 
 def _entries(data: dict[str, Any]) -> list[Any] | None:
@@ -65,10 +66,10 @@ def _take(entry: dict[str, Any], folder: FilePath) -> str | None:
         return None  # validation says so
     wanted = FilePath(path) / manifest
     places = [folder, *list(folder.absolute().parents)[:_ABOVE]]
-    found = next((each / wanted for each in places if (each / wanted).is_file()), None)
-    if found is None:
-        return f'the knowledge base "{entry.get("name")}" is not there: no {wanted} here or above'
     try:
+        found = next((each / wanted for each in places if (each / wanted).is_file()), None)
+        if found is None:
+            return f'the knowledge base "{_name(entry)}" is not there: no {wanted} here or above'
         if found.stat().st_size > _LARGEST:
             return f"{wanted} has more than {_LARGEST >> 20} MiB"
         labels = decode(found.read_bytes())["labels"]
@@ -76,8 +77,16 @@ def _take(entry: dict[str, Any], folder: FilePath) -> str | None:
         return f"{wanted} is not a JSON object with `labels`"
     if not isinstance(labels, dict):
         return f"{wanted}: `labels` must be an object: a name, and its exemplars"
-    entry["labels"] = {**labels, **(entry.get("labels") or {})}
+    own = entry.get("labels") or {}
+    if isinstance(own, dict):  # else validation says so
+        entry["labels"] = {**labels, **own}
     return None
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    """What an entry is called; empty when that is no text."""
+    name = entry.get("name")
+    return name if isinstance(name, str) else ""
 
 
 def _used(data: Mapping[str, Any]) -> dict[str, Path]:
@@ -111,5 +120,22 @@ def _list_at(value: Any, *keys: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _first(used: Mapping[str, Path], entry: Mapping[str, Any]) -> Path:
-    return used.get(str(entry.get("name")), BASES)
+def check_knowledge(config: Config) -> Iterator[Finding]:
+    """Gives what does not fit together in the knowledge bases of a configuration."""
+    kbs = config.global_.signal_settings[Kb.kind]
+    bases = kbs.root if isinstance(kbs, KnowledgeBases) else ()
+    names = (((*BASES, i, "name"), base.name) for i, base in enumerate(bases))
+    yield from duplicates(names, "the knowledge base")
+    for i, base in enumerate(bases):
+        named = {"groups": chain.from_iterable(base.groups.values())}
+        for key, labels in (*named.items(), ("label_thresholds", base.label_thresholds)):
+            strange = [label for label in dict.fromkeys(labels) if label not in base.labels]
+            if base.labels and strange:
+                yield Finding(
+                    (*BASES, i, key),
+                    f'the knowledge base "{base.name}" has no label "{strange[0]}"',
+                    near(strange[0], base.labels, write='"{}"'),
+                    warning=True,
+                    absent=strange[0],
+                    looked_in=((*BASES, i, "labels"),),
+                )

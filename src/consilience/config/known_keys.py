@@ -106,7 +106,7 @@ def _plugin(kind: str) -> str:
 
 
 def _steps(pattern: str) -> tuple[str, ...]:
-    return tuple(pattern.replace("[", ".[").split("."))
+    return tuple(filter(None, pattern.replace("[", ".[").split(".")))
 
 
 IGNORED: Mapping[tuple[str, ...], str] = _ignored()

@@ -19,7 +19,7 @@ from ..errors import ConfigError, Problem
 from .checks import check
 from .credentials import resolve_keys
 from .environment import substitute
-from .knowledge import read_knowledge
+from .knowledge import check_knowledge, read_knowledge
 from .known_keys import strip_ignored
 from .model_checks import check_models
 from .paths import ROOT, Finding, Path, dotted, existing, value_at
@@ -170,7 +170,12 @@ def _read(
     further: tuple[Iterable[Finding], ...] = ()
     if config is not None:
         keys = resolve_keys(config, environ, base_dir)
-        further = (check(config), keys, check_models(config, environ))
+        further = (
+            check(config),
+            check_knowledge(config),
+            keys,
+            check_models(config, environ),
+        )
     for finding in islice(chain.from_iterable(further), MAX_FINDINGS):
         placed = _placed(finding, validated.removed)
         if not is_consequence(placed, filled.data, validated.removed):

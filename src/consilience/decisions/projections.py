@@ -59,8 +59,11 @@ class ScoreInput(_Frozen):
     name: Text | None = None
     """Of a signal result or a score."""
     kb: Text | None = None
+    """The knowledge base of a metric."""
     metric: Text | None = None
+    """One of its metrics."""
     weight: Figure
+    """By what it is multiplied; may be negative."""
     value_source: ValueSource | None = None
     """`binary` by default; of a score and of a metric always their value."""
     match: Figure = 1.0
@@ -114,6 +117,7 @@ class Score(_Frozen):
 
     name: Text
     method: Literal["weighted_sum"]
+    """The only one there is."""
     inputs: Annotated[tuple[ScoreInput, ...], Field(max_length=MAX_ENTRIES)]
     """At least one."""
 
@@ -123,9 +127,13 @@ class Output(_Frozen):
 
     name: Text
     gt: Bound | None = None
+    """The score must be above."""
     gte: Bound | None = None
+    """The score must be at least."""
     lt: Bound | None = None
+    """The score must be below."""
     lte: Bound | None = None
+    """The score must be at most."""
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
@@ -145,6 +153,7 @@ class Calibration(_Frozen):
     method: Literal["sigmoid_distance"] = "sigmoid_distance"
     """Sigmoid of `slope` times the distance to the nearest bound."""
     slope: Positive = 12.0
+    """How steep it is: the greater, the sooner an output is sure."""
 
 
 class ScoreMapping(_Frozen):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from abc import abstractmethod
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from ..chat.codec import decode
@@ -15,6 +15,15 @@ MOST_CHARACTERS = 8192
 
 PREFERENCE_ROLE = "preference"
 """Asks whichever model has this role, where a kind names none."""
+
+
+class HelperError(Exception):
+    """A helper gave no answer, or one of no use; the message is one clause for people."""
+
+
+def why_failed(exc: Exception) -> str:
+    """Gives what a trace says of a failure: a clause for people, without what others wrote."""
+    return str(exc) if isinstance(exc, HelperError) else f"failed: {type(exc).__name__}"
 
 
 class AskModel(Protocol):
@@ -33,12 +42,12 @@ class AskingSignal(Signal[RuleT]):
 
     @property
     @abstractmethod
-    def asks(self) -> bool:
-        """Whether any rule asks."""
+    def asked(self) -> Collection[str]:
+        """The names of the results that `inquire` gives; none: no rule asks."""
 
     @abstractmethod
     async def inquire(self, facts: RequestFacts, ask: AskModel) -> Mapping[str, SignalResult]:
-        """Gives one result for every name that the rules emit that ask."""
+        """Gives one result for every name that is `asked`."""
 
 
 def fenced(text: str) -> tuple[str, str]:
@@ -74,15 +83,18 @@ def choice_messages(
 def chosen_label(answer: str, labels: Sequence[str]) -> str:
     """Gives the label that an answer names.
 
+    What stands around the object does not matter; of several the last counts.
+
     Raises:
-        ValueError: it is not a JSON object with one of the labels.
+        HelperError: there is no JSON object with one of the labels.
     """
-    begin, end = answer.find("{"), answer.rfind("}")
-    try:
-        value = decode(answer[begin : end + 1].encode("utf-8", "replace"))
-        label = value["label"]
-    except (ValueError, KeyError, TypeError) as exc:
-        raise ValueError("the helper's answer is not the JSON object that was asked for") from exc
-    if label not in labels:
-        raise ValueError("the helper's answer names no label that was offered")
-    return str(label)
+    end = answer.rfind("}") + 1
+    for begin in dict.fromkeys((answer.find("{"), answer.rfind("{", 0, end))):
+        try:
+            label = decode(answer[max(begin, 0) : end].encode("utf-8", "replace"))["label"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if label not in labels:
+            raise HelperError("the helper's answer names no label that was offered")
+        return str(label)
+    raise HelperError("the helper's answer is not the JSON object that was asked for")

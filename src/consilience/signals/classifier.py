@@ -12,17 +12,28 @@ probability is the value, and the most probable one matches.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
+import anyio
 import numpy as np
 from pydantic import BaseModel, Field, model_validator
 
-from .asking import MOST_CHARACTERS, AskingSignal, AskModel, choice_messages, chosen_label
+from .asking import (
+    MOST_CHARACTERS,
+    AskingSignal,
+    AskModel,
+    choice_messages,
+    chosen_label,
+    why_failed,
+)
 from .base import RequestFacts, SignalResult, SignalRule
 from .excerpt import excerpt
 from .similarity import Bank, Banks, Candidates, PrototypeScoring
 from .vectors import Vectors, VectorSignal
+
+log = logging.getLogger(__name__)
 
 _SHARPNESS = 20.0
 """By how much likenesses are stretched before they become probabilities."""
@@ -38,10 +49,12 @@ class ClassifierRule(SignalRule):
     }
 
     type: Literal["local", "llm"]
+    """By examples, or by asking a model."""
     labels: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
         Field(min_length=2, max_length=50),
     ]
+    """What a text may be; conditions name one of them."""
     prototypes: Mapping[str, Candidates] = {}
     """Ours: examples by label."""
     model: str | None = None
@@ -56,6 +69,8 @@ class ClassifierRule(SignalRule):
     def _has_what_it_needs(self) -> ClassifierRule:
         if self.type == "llm" and not self.model:
             raise ValueError("a classifier of type llm needs a `model` to ask")
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("two of the labels are the same")
         strange = [label for label in self.prototypes if label not in self.labels]
         if strange:
             raise ValueError(f"`prototypes` has {strange[0]!r}, which is not among the labels")
@@ -64,6 +79,10 @@ class ClassifierRule(SignalRule):
     def warnings(self) -> Sequence[str]:
         if self.type == "local" and not self.prototypes:
             return (f"rule {self.name!r} has no `prototypes`: it cannot be evaluated",)
+        bare = [label for label in self.labels if not self.prototypes.get(label)]
+        if self.type == "local" and bare:
+            which = ", ".join(map(repr, bare))
+            return (f"rule {self.name!r} has no `prototypes` of {which}: nothing is like these",)
         return ()
 
 
@@ -85,8 +104,8 @@ class Classifier(VectorSignal[ClassifierRule], AskingSignal[ClassifierRule]):
         return any(rule.prototypes for rule in self._local)
 
     @property
-    def asks(self) -> bool:
-        return bool(self._asking)
+    def asked(self) -> Collection[str]:
+        return tuple(name for rule in self._asking for name in rule.emits())
 
     def prototypes(self, identity: str) -> Sequence[str]:
         return [t for rule in self._local for texts in rule.prototypes.values() for t in texts]
@@ -107,8 +126,8 @@ class Classifier(VectorSignal[ClassifierRule], AskingSignal[ClassifierRule]):
             if not rule.prototypes:
                 missing = SignalResult(False, error="the rule has no prototypes")
                 results |= dict.fromkeys(rule.emits(), missing)
-            elif not facts.sample:
-                results |= dict.fromkeys(rule.emits(), SignalResult(False, value=0.0))
+            elif not (facts.sample and vectors[facts.sample].any()):
+                results |= dict.fromkeys(rule.emits(), _NOTHING)
             else:
                 scores = np.array(self._banks[rule.name].scores(vectors[facts.sample]))
                 odds = np.exp(_SHARPNESS * (scores - scores.max()))
@@ -118,28 +137,36 @@ class Classifier(VectorSignal[ClassifierRule], AskingSignal[ClassifierRule]):
     async def inquire(self, facts: RequestFacts, ask: AskModel) -> Mapping[str, SignalResult]:
         results: dict[str, SignalResult] = {}
         text = excerpt(facts.text, MOST_CHARACTERS)
-        for rule in self._asking:
-            if not text.strip():
-                results |= dict.fromkeys(rule.emits(), SignalResult(False, value=0.0))
-                continue
-            options = dict.fromkeys(rule.labels, "")
-            try:
-                answer = await ask(
-                    rule.model or "",
-                    choice_messages(rule.instructions or _INSTRUCTIONS, options, text),
-                )
-                chosen = chosen_label(answer, rule.labels)
-            except ValueError as exc:  # one rule's helper says nothing of the others'
-                failed = SignalResult(False, error=str(exc))
-                results |= dict.fromkeys(rule.emits(), failed)
-            else:
-                results |= _results(rule, [float(label == chosen) for label in rule.labels])
+        if not text.strip():
+            return dict.fromkeys(self.asked, _NOTHING)
+
+        async def one(rule: ClassifierRule) -> None:
+            results.update(await _inquired(rule, text, ask))
+
+        async with anyio.create_task_group() as group:
+            for rule in self._asking:
+                group.start_soon(one, rule)
         return results
 
 
+async def _inquired(rule: ClassifierRule, text: str, ask: AskModel) -> Mapping[str, SignalResult]:
+    """Has one rule ask its helper, which says nothing of the others'."""
+    instructions = rule.instructions or _INSTRUCTIONS
+    messages = choice_messages(instructions, dict.fromkeys(rule.labels, ""), text)
+    try:
+        chosen = chosen_label(await ask(rule.model or "", messages), rule.labels)
+    except Exception as exc:  # a helper's failure is an error in the trace
+        log.warning("helper_failed", extra={"rule": rule.name}, exc_info=exc)
+        return dict.fromkeys(rule.emits(), SignalResult(False, error=why_failed(exc)))
+    return _results(rule, [float(label == chosen) for label in rule.labels])
+
+
 def _results(rule: ClassifierRule, shares: Sequence[float]) -> Mapping[str, SignalResult]:
-    best = max(shares)
+    best = max(range(len(shares)), key=shares.__getitem__)
     return {
-        f"{rule.name}:{label}": SignalResult(share == best, share, value=share)
-        for label, share in zip(rule.labels, shares, strict=True)
+        f"{rule.name}:{label}": SignalResult(i == best, share, value=share)
+        for i, (label, share) in enumerate(zip(rule.labels, shares, strict=True))
     }
+
+
+_NOTHING = SignalResult(False, value=0.0)

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ..rules.grammar import Composer
 from .base import RequestFacts, SignalResult, SignalRule, SignalSettings
 from .learned import LearnedSignal
-from .similarity import Bank, Banks, Candidates, PrototypeScoring
+from .similarity import MARGIN, NO_MARGIN, Bank, Banks, Candidates, PrototypeScoring
 from .vectors import Vectors
 
 LEVELS = ("hard", "medium", "easy")
@@ -35,6 +35,7 @@ class Side(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     candidates: Candidates = ()
+    """Texts that are like it."""
     image_candidates: Candidates = ()
     """Accepted; only text is compared."""
 
@@ -55,11 +56,17 @@ class ComplexityRule(SignalRule):
     def warnings(self) -> Sequence[str]:
         if self.hard.image_candidates or self.easy.image_candidates:
             return (f"rule {self.name!r}: `image_candidates` are not compared: only text is",)
+        empty = [side for side in ("hard", "easy") if not getattr(self, side).candidates]
+        if empty:
+            without = " and no ".join(f"`{side}`" for side in empty)
+            return (f"rule {self.name!r} has no {without} candidates: its margin says little",)
         return ()
 
 
 class ComplexitySettings(SignalSettings):
     """`global.model_catalog.modules.complexity`."""
+
+    ignored_keys: ClassVar[Mapping[str, str]] = {MARGIN: NO_MARGIN}
 
     prototype_scoring: PrototypeScoring = PrototypeScoring()
 

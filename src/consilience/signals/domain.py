@@ -122,8 +122,8 @@ def _result(
     rule: DomainRule, probable: Mapping[str, float], counting: frozenset[str]
 ) -> SignalResult:
     found = {name: probable.get(name, 0.0) for name in rule.categories}
-    best = max(found, key=found.__getitem__)
     matched = any(name in counting for name in found)
+    best = max(found, key=lambda name: (name in counting, found[name]))
     detail: dict[str, Any] = {"category": best} if matched and best != rule.name else {}
     return SignalResult(matched, found[best], value=found[best], detail=detail)
 

@@ -15,13 +15,23 @@ Source: vllm-sr-routing.md 2.3.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator
 
 from .base import RequestFacts, SignalResult, SignalRule, SignalSettings
-from .similarity import MOST_CANDIDATES, Aggregation, Bank, Banks, Candidate, PrototypeScoring
+from .similarity import (
+    MARGIN,
+    MOST_CANDIDATES,
+    NO_MARGIN,
+    Aggregation,
+    Bank,
+    Banks,
+    Candidate,
+    PrototypeScoring,
+)
 from .vectors import Vectors, VectorSignal
 
 _TRAINED = "the model is chosen by `model` here"
@@ -33,7 +43,9 @@ class EmbeddingRule(SignalRule):
     threshold: Annotated[float, Field(ge=0, le=1)]
     """Least score."""
     candidates: Annotated[tuple[Candidate, ...], Field(min_length=1, max_length=MOST_CANDIDATES)]
+    """Examples of what the rule looks for."""
     aggregation_method: Aggregation = "max"
+    """`max` and `any` go by the nearest candidates, `mean` by all of them."""
     query_modality: Literal["text", "image", "audio"] = "text"
     """Only text is compared here."""
 
@@ -63,19 +75,31 @@ class Endpoint(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base_url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
+    base_url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(?:/[^\s?#]*)?$")]
     """Up to and with `/v1`."""
     model: Annotated[str, Field(min_length=1)]
+    """The name that is sent."""
     api_key_env: str | None = None
     """The environment variable that holds the key."""
     api_key: SecretStr | None = None
+    """Sent as a bearer token; `api_key_env` keeps it out of the file."""
     timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+    """For one call, and for all that a request waits for its vectors."""
     max_retries: Annotated[int, Field(strict=True, ge=0, le=10)] = 2
+    """Further tries after a connection that fails, 429 and 5xx."""
     dimensions: Annotated[int, Field(strict=True, ge=1, le=16384)] | None = None
+    """Numbers of a vector, of models that can give fewer; none: theirs."""
     similarity_floor: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Ours: what two unrelated texts get; 0 takes similarities as they come."""
 
     _key: SecretStr | None = PrivateAttr(None)
+
+    @field_validator("api_key")
+    @classmethod
+    def _goes_into_a_header(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and not re.fullmatch(r"[ -~\x80-\xff]*", key.get_secret_value()):
+            raise ValueError("must be one line of Latin characters, as it goes into an HTTP header")
+        return key
 
     @property
     def key(self) -> SecretStr | None:
@@ -99,6 +123,7 @@ class SemanticSettings(SignalSettings):
         "embedding_config.preload_embeddings": "candidates are embedded before the first request",
         "embedding_config.target_dimension": "vectors are compared whole",
         "embedding_config.target_layer": "vectors are those of the last layer",
+        f"embedding_config.{MARGIN}": NO_MARGIN,
     }
 
     model: Annotated[str, Field(min_length=1)] | None = None

@@ -17,7 +17,7 @@ import anyio.to_thread
 from pydantic import BaseModel
 
 from . import SIGNALS
-from .asking import AskingSignal
+from .asking import AskingSignal, why_failed
 from .base import (
     PureSignal,
     RequestFacts,
@@ -63,11 +63,15 @@ class SignalSet:
         }
         self._pure = tuple(s for s in self.signals if isinstance(s, PureSignal))
         self._waiting = tuple(s for s in self.signals if isinstance(s, WaitingSignal))
-        self._asking = tuple(s for s in self.signals if isinstance(s, AskingSignal) and s.asks)
+        self._asking = tuple(s for s in self.signals if isinstance(s, AskingSignal) and s.asked)
         self._comparison = Comparison([s for s in self.signals if isinstance(s, VectorSignal)])
         self._models = SignalModels()
         self._turns = Turns()
-        self._keys = {signal: self._wanted(signal) for signal in self.signals}
+        self._keys = {signal: self._wanted(signal, _names(signal)) for signal in self.signals}
+        self._asked: dict[Signal[Any], frozenset[SignalKey]] = {
+            signal: frozenset(key for key, _ in self._wanted(signal, signal.asked))
+            for signal in self._asking
+        }
         self._limit_s = limit_s
         self._threads = anyio.CapacityLimiter(_THREADS)
 
@@ -188,8 +192,8 @@ class SignalSet:
                 found = _errors(signal, error)
             else:
                 found = _guarded(signal, partial(signal.judge, vectors={}), facts)
-            self._file_part(results, signal, found)
-            seconds[signal.kind] = time.perf_counter() - begun
+            self._file_compared(results, signal, found)
+            seconds.setdefault(signal.kind, time.perf_counter() - begun)
 
     async def _run_asking(
         self,
@@ -211,8 +215,10 @@ class SignalSet:
                 found = await signal.inquire(facts, ask)
             except Exception as exc:  # a helper's failure is an error in the trace
                 found = _failed(signal, exc)
-        self._file_part(results, signal, found)
-        seconds[signal.kind] = time.perf_counter() - begun
+        for key in self._asked[signal]:
+            results[key] = found.get(key.name, _NO_RESULT)
+        # the kind's other rules may have been compared meanwhile
+        seconds[signal.kind] = max(seconds.get(signal.kind, 0), time.perf_counter() - begun)
 
     async def _run(
         self,
@@ -262,17 +268,18 @@ class SignalSet:
         for key, name in self._keys[signal]:
             results[key] = found.get(name, _NO_RESULT)
 
-    def _file_part(
+    def _file_compared(
         self, results: dict[SignalKey, SignalResult], signal: Signal[Any], found: Result
     ) -> None:
-        """Files what a kind gives that may give the rest elsewhere: a failure here leaves that."""
+        asked = self._asked.get(signal, ())  # those are filed when the helper has answered
         for key, name in self._keys[signal]:
-            result = found.get(name, _NO_RESULT)
-            if result.error is None or results.get(key, _NO_RESULT).error is not None:
-                results[key] = result
+            if key not in asked:
+                results[key] = found.get(name, _NO_RESULT)
 
-    def _wanted(self, signal: Signal[Any]) -> tuple[tuple[SignalKey, str], ...]:
-        keys = dict.fromkeys(SignalKey(signal.kind, name) for name in _names(signal))
+    def _wanted(
+        self, signal: Signal[Any], names: Iterable[str]
+    ) -> tuple[tuple[SignalKey, str], ...]:
+        keys = dict.fromkeys(SignalKey(signal.kind, name) for name in names)
         return tuple((key, key.name) for key in keys if key in self.in_use)
 
 
@@ -288,7 +295,7 @@ def _guarded(signal: Signal[Any], evaluate: Evaluate, facts: RequestFacts) -> Re
 
 def _failed(signal: Signal[Any], exc: Exception) -> Result:
     log.warning("signal_failed", extra={"kind": signal.kind}, exc_info=exc)
-    return _errors(signal, f"failed: {type(exc).__name__}")
+    return _errors(signal, why_failed(exc))
 
 
 def _errors(signal: Signal[Any], error: str) -> Result:

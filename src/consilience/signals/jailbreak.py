@@ -14,8 +14,8 @@ Config: `routing.signals.jailbreak`. What the score is, the `method` says:
 It matches from `threshold` on (contrastive 0.1, `patterns` 0.5, otherwise 0.5 or what
 `global.model_catalog.modules.prompt_guard` says). Confidence and value are the score. The last user
 message is read in overlapping pieces of 2 048 characters, at most 8 of them, from its beginning and
-its end; with `include_history` the messages' beginnings, too. The piece with the greatest score
-counts.
+its end; with `include_history` the other messages' beginnings, too, those of tools included. The
+piece with the greatest score counts.
 
 It is no security boundary: whoever writes the prompt can find words that it does not know.
 """
@@ -32,7 +32,7 @@ from .base import RequestFacts, SignalResult, SignalRule, SignalSettings
 from .jailbreak_phrases import phrases_in
 from .learned import LearnedSignal
 from .lexical import terms_of
-from .patterns import compile_pattern, literal
+from .patterns import Pattern, compile_pattern, literal
 from .similarity import Bank, Candidates, PrototypeScoring
 from .vectors import Vectors
 
@@ -40,6 +40,10 @@ PIECE = 2048
 OVERLAP = 64
 MOST_PIECES = 8
 _FROM_THE_END = 2
+_TOGETHER = 64
+"""Patterns that are compiled into one."""
+_OURS = ("system", "developer")
+"""Roles whose messages are the instructions."""
 _NEAREST = PrototypeScoring(best_weight=1.0)
 _TRAINED = "there is no trained network: a classifier learns from packaged examples"
 
@@ -50,10 +54,13 @@ class JailbreakRule(SignalRule):
     """One entry of `routing.signals.jailbreak`."""
 
     method: Method = "classifier"
+    """What the score is; see the documentation of signals."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """Least score. None: the method's."""
     jailbreak_patterns: Candidates = ()
+    """Examples of attacks; of `patterns` and `hybrid`, words that stand in them."""
     benign_patterns: Candidates = ()
+    """Examples of what is none, however like one."""
     include_history: Annotated[bool, Field(strict=True)] = False
     """Whether messages before the last one are read."""
 
@@ -161,11 +168,12 @@ class Jailbreak(LearnedSignal[JailbreakRule]):
     def _pieces(facts: RequestFacts, *, history: bool) -> Sequence[str]:
         found = pieces_of(facts.text)
         if history:
-            before = facts.request.messages[: -1 or None]
-            texts = (text_of(m).strip()[:PIECE] for m in before if m["role"] != "system")
-            room = MOST_PIECES - min(len(found), MOST_PIECES)
-            found = (*found, *list(filter(None, texts))[-max(room, 1) :])
-        return tuple(dict.fromkeys(found))
+            others = (m for m in facts.request.messages if m["role"] not in _OURS)
+            begun = dict.fromkeys(text_of(message).strip()[:PIECE] for message in others)
+            room = max(MOST_PIECES - len(found), 1)
+            further = [piece for piece in begun if piece and piece not in found]
+            found = (*found, *further[-room:])
+        return found
 
 
 class _Patterns:
@@ -175,8 +183,8 @@ class _Patterns:
         self._rule = rule
         written = rule.method in ("patterns", "hybrid")
         bad, good = rule.jailbreak_patterns, rule.benign_patterns
-        self._bad = compile_pattern(literal(*bad)) if written and bad else None
-        self._good = compile_pattern(literal(*good)) if written and good else None
+        self._bad = _compiled(bad) if written else ()
+        self._good = _compiled(good) if written else ()
         self._banks: tuple[Bank, Bank] | None = None
 
     def learn(self, vectors: Vectors) -> None:
@@ -188,10 +196,9 @@ class _Patterns:
 
     def score(self, piece: str, vectors: Vectors) -> float:
         score = 0.0
-        if self._bad is not None:
+        if self._bad:
             text = piece.encode("utf-8", "replace")
-            good = self._good is not None and self._good.search(text) is not None
-            score = 1.0 if not good and self._bad.search(text) is not None else 0.0
+            score = float(_occurs(self._bad, text) and not _occurs(self._good, text))
         if self._rule.method in ("contrastive", "hybrid") and self._banks is not None:
             vector = vectors[piece]
             bad, good_score = (bank.score(vector) for bank in self._banks)
@@ -199,6 +206,16 @@ class _Patterns:
                 return max(0.0, bad - good_score)
             score = max(score, bad if bad > good_score else 0.0)
         return score
+
+
+def _compiled(words: Sequence[str]) -> Sequence[Pattern]:
+    """Patterns of a size that RE2 takes, which together find any of the words."""
+    parts = (words[begin : begin + _TOGETHER] for begin in range(0, len(words), _TOGETHER))
+    return tuple(compile_pattern(literal(*part)) for part in parts)
+
+
+def _occurs(patterns: Sequence[Pattern], text: bytes) -> bool:
+    return any(pattern.search(text) is not None for pattern in patterns)
 
 
 def pieces_of(text: str) -> Sequence[str]:
@@ -214,4 +231,4 @@ def pieces_of(text: str) -> Sequence[str]:
             *begins[: MOST_PIECES - _FROM_THE_END],
             *(last - step * i for i in reversed(range(_FROM_THE_END))),
         ]
-    return tuple(stripped[begin : begin + PIECE] for begin in begins)
+    return tuple(dict.fromkeys(stripped[begin : begin + PIECE] for begin in begins))

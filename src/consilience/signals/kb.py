@@ -20,7 +20,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, model_validator
 
 from .base import RequestFacts, SignalResult, SignalRule
-from .similarity import Bank, Banks, Candidate, PrototypeScoring
+from .similarity import MARGIN, NO_MARGIN, Bank, Banks, Candidate, PrototypeScoring
 from .vectors import Vectors, VectorSignal
 
 MOST_LABELS = 1000
@@ -36,7 +36,9 @@ class Target(_Part):
     """What of a knowledge base a rule looks for."""
 
     kind: Literal["label", "group"]
+    """A single label, or a group of them."""
     value: Name
+    """Its name."""
 
 
 class KbRule(SignalRule):
@@ -46,6 +48,7 @@ class KbRule(SignalRule):
     """A knowledge base's name."""
     target: Target
     match: Literal["best", "threshold"] = "threshold"
+    """Whether the target must be the best of the whole knowledge base besides."""
 
 
 class Source(_Part):
@@ -54,6 +57,7 @@ class Source(_Part):
     path: Annotated[str, Field(min_length=1)]
     """A folder, from the configuration file's or from one above it."""
     manifest: str = "labels.json"
+    """The file in that folder: a JSON object with `labels`."""
 
 
 def _label(value: object) -> object:
@@ -64,7 +68,9 @@ class Label(_Part):
     """A label: a name for texts like these."""
 
     description: str = ""
+    """For people."""
     exemplars: Annotated[tuple[Candidate, ...], Field(min_length=1, max_length=MOST_EXEMPLARS)]
+    """Texts that belong to it."""
 
 
 class Metric(_Part):
@@ -72,8 +78,11 @@ class Metric(_Part):
 
     name: Name
     type: Literal["group_margin"] = "group_margin"
+    """A group's score less another's."""
     positive_group: Name
+    """The group that raises it."""
     negative_group: Name
+    """The group that lowers it."""
 
 
 class KnowledgeBase(_Part):
@@ -86,8 +95,11 @@ class KnowledgeBase(_Part):
     ] = {}
     """Ours: labels written in the configuration; those of `source` are put here when it is read."""
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.55
+    """Least score of a label that matches."""
     label_thresholds: Mapping[Name, Annotated[float, Field(ge=0, le=1)]] = {}
+    """The same for single labels."""
     groups: Mapping[Name, tuple[Name, ...]] = {}
+    """Labels by name of a group."""
     metrics: tuple[Metric, ...] = ()
     prototype_scoring: PrototypeScoring = PrototypeScoring(max_prototypes=200)
 
@@ -112,7 +124,7 @@ class KnowledgeBases(RootModel[tuple[KnowledgeBase, ...]]):
 
     model_config = ConfigDict(frozen=True)
 
-    ignored_keys: ClassVar[Mapping[str, str]] = {}
+    ignored_keys: ClassVar[Mapping[str, str]] = {f"[].{MARGIN}": NO_MARGIN}
     root: tuple[KnowledgeBase, ...] = ()
 
     def named(self, name: str) -> KnowledgeBase | None:

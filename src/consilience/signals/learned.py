@@ -21,13 +21,14 @@ RuleT = TypeVar("RuleT", bound=SignalRule)
 
 def ready(family: str, identity: str, evidence: Evidence | None = None) -> TextClassifier | None:
     """Gives the classifier of a family for an embedding model, when there is no need to train it."""
-    key = (family, identity)
-    if key not in _ready:
+    found = _ready.get((family, identity))
+    if found is None:
         learned = kept(family, identity, source_of(family))
         if learned is None:
             return None
-        _keep(key, TextClassifier(learned, evidence))
-    return _ready[key]
+        found = TextClassifier(learned, evidence)
+        _keep((family, identity), found)
+    return found
 
 
 def classifier_of(

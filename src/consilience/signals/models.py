@@ -69,33 +69,32 @@ class Comparison:
         if not self._learned and anyio.current_time() >= self._next_try:
             await self._try_to_learn(self.embed)
         if not self._learned:
-            raise NotReadyError("the embedding model could not be reached so far")
+            raise NotReadyError("the embedding model could not be used so far")
         vectors: Vectors = dict(zip(texts, await self.embed.request(texts), strict=True))
         return self._axes.beside(vectors) if self._axes is not None else vectors
 
     async def _try_to_learn(self, embed: Embed) -> None:
         """Gets the prototypes' vectors, and has each kind learn from them, in a thread."""
         self._next_try = anyio.current_time() + RETRY_S
+        learners = [signal for signal in self.signals if signal.compares]
         try:
-            texts = await anyio.to_thread.run_sync(self._texts_to_learn, embed)
+            texts = await anyio.to_thread.run_sync(_texts_to_learn, learners, embed)
             vectors = await embed.prototypes(texts)
-        except Exception as exc:  # whatever a model raises: it may be there later
+            await anyio.to_thread.run_sync(self._teach, learners, embed, vectors)
+        except Exception as exc:  # whatever a model raises or makes of a text: it may be mended
             log.warning("prototypes_not_embedded", exc_info=exc)
-            return
+        else:
+            self._learned = True
 
-        await anyio.to_thread.run_sync(self._teach, embed, vectors)
-        self._learned = True
-
-    def _texts_to_learn(self, embed: Embed) -> Sequence[str]:
-        kinds = (signal for signal in self.signals if signal.compares)
-        own = (text for signal in kinds for text in signal.prototypes(embed.identity))
-        axes = texts_for_axes(embed.identity) if embed.axes else ()
-        return tuple(dict.fromkeys((*own, *axes)))
-
-    def _teach(self, embed: Embed, vectors: Vectors) -> None:
+    def _teach(self, learners: Sequence[VectorSignal[Any]], embed: Embed, vectors: Vectors) -> None:
         if embed.axes:
             self._axes = Axes(embed.axes, embed.floor, vectors, embed.identity)
             vectors = self._axes.beside(vectors)
-        for signal in self.signals:
-            if signal.compares:
-                signal.learn(vectors, embed.identity)
+        for signal in learners:
+            signal.learn(vectors, embed.identity)
+
+
+def _texts_to_learn(learners: Sequence[VectorSignal[Any]], embed: Embed) -> Sequence[str]:
+    own = (text for signal in learners for text in signal.prototypes(embed.identity))
+    axes = texts_for_axes(embed.identity) if embed.axes else ()
+    return tuple(dict.fromkeys((*own, *axes)))

@@ -11,7 +11,7 @@ confidence 1; an answer that is not one of the rules' names is an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, Field
@@ -26,7 +26,7 @@ from .asking import (
 )
 from .base import RequestFacts, SignalResult, SignalRule, SignalSettings
 from .excerpt import excerpt
-from .similarity import Bank, Banks, Candidates, PrototypeScoring
+from .similarity import MARGIN, NO_MARGIN, Bank, Banks, Candidates, PrototypeScoring
 from .vectors import Vectors, VectorSignal
 
 _NONE_OF_THEM = "none_of_these"
@@ -37,6 +37,7 @@ class PreferenceRule(SignalRule):
     """One entry of `routing.signals.preferences`."""
 
     examples: Candidates = ()
+    """Texts of users who want this."""
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.6
     """Least score."""
 
@@ -56,6 +57,7 @@ class PreferenceSettings(SignalSettings):
 
     ignored_keys: ClassVar[Mapping[str, str]] = {
         "embedding_model": "the model of `model_catalog.embeddings.semantic` is used",
+        MARGIN: NO_MARGIN,
     }
 
     use_contrastive: Annotated[bool, Field(strict=True)] = True
@@ -84,8 +86,8 @@ class Preference(VectorSignal[PreferenceRule], AskingSignal[PreferenceRule]):
         return self._contrastive
 
     @property
-    def asks(self) -> bool:
-        return not self._contrastive
+    def asked(self) -> Collection[str]:
+        return () if self._contrastive else self.emits()
 
     def prototypes(self, identity: str) -> Sequence[str]:
         return [text for rule in self.rules for text in rule.texts] if self._contrastive else ()

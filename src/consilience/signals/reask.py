@@ -51,7 +51,7 @@ class Reask(VectorSignal[ReaskRule]):
 
     def judge(self, facts: RequestFacts, vectors: Vectors) -> Mapping[str, SignalResult]:
         earlier = self._earlier(facts) if facts.sample else ()
-        run = _run([float(vectors[facts.sample] @ vectors[turn]) for turn in earlier])
+        run = _run([_alike(facts.sample, turn, vectors) for turn in earlier])
         met = {
             rule.name: rule.lookback_turns
             for rule in self.rules
@@ -73,6 +73,11 @@ class Reask(VectorSignal[ReaskRule]):
         of_user = (m for m in reversed(facts.request.messages) if m["role"] == "user")
         samples = (sampled(text_of(message)) for message in islice(of_user, 1, most + 1))
         return tuple(takewhile(bool, samples))  # a turn without text breaks the run
+
+
+def _alike(text: str, other: str, vectors: Vectors) -> float:
+    """How similar two texts are; exactly 1 when they are the same, whatever floats make of it."""
+    return 1.0 if text == other else float(vectors[text] @ vectors[other])
 
 
 def _run(similarities: Sequence[float]) -> Sequence[float]:

@@ -6,7 +6,7 @@ Source: vllm-sr-routing.md 2.3 (embedding, prototype scoring).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -22,10 +22,13 @@ Candidate = Annotated[str, Field(min_length=1, max_length=2000)]
 Candidates = Annotated[tuple[Candidate, ...], Field(max_length=MOST_CANDIDATES)]
 
 
+MARGIN = "prototype_scoring.margin_threshold"
+NO_MARGIN = "rules are not held against each other"
+"""Of the one key of the reference's section that is not acted on, what is lost by it."""
+
+
 class PrototypeScoring(SignalSettings):
     """How examples become prototypes, and what of them counts."""
-
-    ignored_keys: ClassVar[dict[str, str]] = {}
 
     enabled: Annotated[bool, Field(strict=True)] = True
     """False: every example is a prototype of its own."""
@@ -36,8 +39,7 @@ class PrototypeScoring(SignalSettings):
     best_weight: Annotated[float, Field(ge=0, le=1)] = 0.75
     """How much of a score is the nearest prototype; the rest is the mean of the nearest `top_m`."""
     top_m: Annotated[int, Field(strict=True, ge=1, le=64)] = 2
-    margin_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """By how much the best rule must be ahead of the second; 0: not at all."""
+    """How many of the nearest prototypes the rest of a score is the mean of."""
 
 
 class Bank:
@@ -103,17 +105,18 @@ def _distinct(rows: Matrix, scoring: PrototypeScoring) -> Matrix:
     if len(rows) < 2:
         return rows
     similarity = rows @ rows.T
+    near = similarity >= scoring.cluster_similarity_threshold
+    np.fill_diagonal(near, val=True)  # also where floats or a text without tokens say otherwise
+    left, counts, sums = np.ones(len(rows), bool), near.sum(axis=1), similarity.sum(axis=1)
     medoids: list[int] = []
-    left = set(range(len(rows)))
-    while left:
+    while left.any():
         # the example with most others near it stands for them
-        near = {
-            i: [j for j in left if similarity[i, j] >= scoring.cluster_similarity_threshold]
-            for i in left
-        }
-        chosen = max(sorted(left), key=lambda i: (len(near[i]), similarity[i].sum()))
+        most = np.flatnonzero(left & (counts == counts[left].max()))
+        chosen = int(most[sums[most].argmax()])
         medoids.append(chosen)
-        left -= {chosen, *near[chosen]}
+        gone = left & near[chosen]
+        left &= ~gone
+        counts = counts - near[:, gone].sum(axis=1)
     return rows[_spread(similarity, sorted(medoids), scoring.max_prototypes)]
 
 
@@ -121,8 +124,11 @@ def _spread(similarity: Matrix, rows: Sequence[int], most: int) -> list[int]:
     """At most so many of the rows, each as unlike those before it as can be."""
     if len(rows) <= most:
         return list(rows)
-    chosen = [max(rows, key=lambda i: float(similarity[i, list(rows)].sum()))]
+    own = similarity[np.ix_(rows, rows)]
+    chosen = [int(own.sum(axis=1).argmax())]
+    nearest = own[chosen[0]].copy()
     while len(chosen) < most:
-        others = [i for i in rows if i not in chosen]
-        chosen.append(min(others, key=lambda i: float(similarity[i, chosen].max())))
-    return sorted(chosen)
+        nearest[chosen[-1]] = np.inf  # never again
+        chosen.append(int(nearest.argmin()))
+        nearest = np.maximum(nearest, own[chosen[-1]])
+    return sorted(rows[i] for i in chosen)

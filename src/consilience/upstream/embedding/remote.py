@@ -18,6 +18,8 @@ MAX_BODY = 32 << 20
 BATCH = 64
 """Texts in one call."""
 _RETRY_AFTER_S = 0.2
+_LARGEST = 1e15
+"""Of a vector's numbers: their squares still add up in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +88,19 @@ class RemoteEmbedder:
                     raise _PassingError(f"the embeddings endpoint answered {response.status}")
                 if response.status != 200:
                     raise EmbeddingError(f"the embeddings endpoint answered {response.status}")
-                raw = await response.content.read(MAX_BODY + 1)
+                raw = bytearray()
                 while len(raw) <= MAX_BODY and (more := await response.content.read(MAX_BODY)):
                     raw += more
         except TimeoutError as exc:
             seconds = self._endpoint.timeout_s
             raise _PassingError(f"the embeddings endpoint took longer than {seconds:g} s") from exc
+        except ValueError as exc:
+            raise EmbeddingError("the embeddings endpoint's address or key is unusable") from exc
         except aiohttp.ClientError as exc:
             raise _PassingError("the embeddings endpoint cannot be reached") from exc
         if len(raw) > MAX_BODY:
             raise EmbeddingError("the embeddings endpoint's answer is too large")
-        return _matrix(raw, len(texts))
+        return _matrix(bytes(raw), len(texts))
 
 
 class _PassingError(Exception):
@@ -107,9 +111,11 @@ def _matrix(raw: bytes, count: int) -> Matrix:
     try:
         entries = decode(raw)["data"]
         ordered = sorted(entries, key=lambda entry: entry.get("index", 0))
-        rows = np.array([entry["embedding"] for entry in ordered], np.float32)
-    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        figures = np.array([entry["embedding"] for entry in ordered], np.float64)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as exc:
         raise EmbeddingError("the embeddings endpoint's answer is not what OpenAI's is") from exc
-    if rows.ndim != 2 or len(rows) != count or not np.isfinite(rows).all():
+    if figures.ndim != 2 or len(figures) != count or not figures.shape[1]:
         raise EmbeddingError("the embeddings endpoint's answer has not one vector for each text")
-    return rows
+    if not (np.abs(figures) < _LARGEST).all():
+        raise EmbeddingError("the embeddings endpoint's answer has numbers that are none")
+    return figures.astype(np.float32)

@@ -67,6 +67,7 @@ class SentenceEncoder:
         self._inputs = {each.name for each in self._session.get_inputs()}
         outputs = [each.name for each in self._session.get_outputs()]
         self._output = "sentence_embedding" if "sentence_embedding" in outputs else outputs[0]
+        self._try(files.graph)
         _give_memory_back()
 
     def encode(self, texts: Sequence[str]) -> Matrix:
@@ -79,12 +80,22 @@ class SentenceEncoder:
         rows: Matrix = np.stack([found[i] for i in range(len(texts))]).astype(np.float32)
         return unit(rows)
 
+    def _try(self, graph: Path) -> None:
+        """Raises EmbeddingError when the model gives no vector of a text."""
+        try:
+            (row,) = self.encode(("a",))
+        except Exception as exc:  # onnxruntime's errors share no class
+            raise EmbeddingError(f"{graph.name} cannot be run: {type(exc).__name__}") from exc
+        if row.ndim != 1 or not np.isfinite(row).all():
+            raise EmbeddingError(f"{graph.name} is no model that embeds texts")
+
     def _ids(self, text: str) -> list[int]:
         room = MAX_TOKENS - len(self._before) - len(self._after)
         return [*self._before, *self._tokens.encode(as_text(text), False)[:room], *self._after]
 
     def _run(self, batch: Sequence[Sequence[int]]) -> Matrix:
-        ids = np.zeros((len(batch), max(map(len, batch))), np.int64)
+        # a model without tokens around a text may have none at all
+        ids = np.zeros((len(batch), max(1, *map(len, batch))), np.int64)
         mask = np.zeros_like(ids)
         for row, tokens in enumerate(batch):
             ids[row, : len(tokens)] = tokens
@@ -145,7 +156,10 @@ def _tokenizer(path: Path) -> tuple[list[int], list[int], Kitoken]:
         tokens = Kitoken.from_tokenizers(json.dumps(bare).encode())
     except Exception as exc:  # kitoken raises ValueError and its own
         raise EmbeddingError(f"{path.name} cannot be loaded: {type(exc).__name__}") from exc
-    before, after = _frame(definition.get("post_processor") or {})
+    try:
+        before, after = _frame(definition.get("post_processor") or {})
+    except (AttributeError, KeyError, TypeError, IndexError) as exc:
+        raise EmbeddingError(f"{path.name} has a post_processor of an unknown form") from exc
     return before, after, tokens
 
 

@@ -25,7 +25,7 @@ from consilience.gateway import Gateway
 from consilience.loopers.base import Progress
 from consilience.reply import Begin, Chunk, Event, Routed
 from consilience.upstream.http import Limits, new_session
-from consilience.upstream.pool import Price
+from consilience.upstream.price import Price
 from consilience.upstream.scripted import Reply, ScriptedUpstream
 from support.client import HELLO
 from support.live import fusion_yaml, model_yaml

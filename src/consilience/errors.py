@@ -191,6 +191,8 @@ class UpstreamError(ConsilienceError):
         """The configured name of the model that failed."""
         self.status_code = status_code
         """The HTTP status the upstream answered with, if it answered."""
+        self.attempts = 1
+        """Upstream calls that this one became, retries included."""
         if reason is not None:
             self.reason = reason
 
@@ -212,6 +214,18 @@ class UpstreamConnectionError(UpstreamError):
 
     code = "upstream_unreachable"
     reason = "connection"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        model: str | None = None,
+        sent: bool = False,
+        reason: str | None = None,
+    ) -> None:
+        super().__init__(message, model=model, reason=reason)
+        self.sent = sent
+        """Whether the request may have arrived before the connection broke."""
 
 
 class UpstreamProtocolError(UpstreamError):

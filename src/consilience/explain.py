@@ -23,7 +23,7 @@ from .loopers.base import PlannedCall
 from .router import Consideration, DecisionTrace, Route, Router
 from .signals.base import SignalKey, SignalResult
 from .signals.estimate import estimate_tokens
-from .upstream.pool import Price
+from .upstream.price import Price
 
 ANSWER_TOKENS = 500
 """How long an answer is taken to be that nothing limits further."""

@@ -18,17 +18,15 @@ from typing import Any, Self, TypeVar
 import anyio
 
 from .backends import LocalServer, build_pool, local_models
-from .chat.completion import Completion
 from .chat.request import ChatRequest
 from .config.root import Config
+from .deadline import request_seconds
 from .delivery import Delivery, Emit
 from .errors import (
     ConsilienceError,
     DeadlineExceededError,
     InvalidRequestError,
     OverloadedError,
-    UpstreamConnectionError,
-    UpstreamStatusError,
 )
 from .event_stream import EventStream
 from .loopers import LOOPERS
@@ -36,6 +34,8 @@ from .loopers.base import Outcome, Progress
 from .reply import Event, Reply, Routed, response_headers, route_headers
 from .router import Route, Router
 from .upstream.base import Upstream
+from .upstream.calls import Allowance, Calls
+from .upstream.checks import checking
 from .upstream.http import DEPTH_HEADER, new_session
 from .upstream.local import LocalModels
 from .upstream.pool import Pool, single_pool
@@ -48,6 +48,9 @@ _PLUGIN_IDS = tuple(name for looper in LOOPERS for name in looper.plugin_ids)
 
 MAX_DEPTH = 4
 """Gateways of this kind that a plain request may pass through. A Fusion request: one."""
+
+CALLS_FOR_EACH_PLANNED = 3
+"""Upstream calls that a request may make for each one it plans, when no limit is configured."""
 
 
 def _new_id() -> str:
@@ -64,17 +67,13 @@ class _Run:
     begun: float
     id: str
     created: int
-    paid_calls: int = 0
-    """Calls of the deliberation that may have cost: all but those that were turned away."""
-    delivery: Delivery | None = None
+    calls: Calls
+    timeout_s: float
 
     @property
     def spent(self) -> bool:
         """Whether anything was paid for."""
-        delivered = self.delivery is not None and (
-            self.delivery.committed or any(r.status == "ok" for r in self.delivery.records)
-        )
-        return self.paid_calls > 0 or delivered
+        return self.calls.allowance.paid > 0
 
 
 T = TypeVar("T")
@@ -110,7 +109,8 @@ class Gateway:
         """
         Args:
             config: from `load_config`.
-            upstream: serves every configured model in place of its backends, for tests.
+            upstream: serves every configured model in place of its backends, for tests; a `Pool` as
+                it is, anything else without retries.
             new_id: gives `chatcmpl-…` ids.
             unix_time: gives the time of day, for `created`.
         """
@@ -239,6 +239,7 @@ class Gateway:
         """Routes, deliberates and delivers one request."""
         pool = self._pool or await self.open()
         begun = anyio.current_time()
+        timeout_s = request_seconds(headers, self._timeout_s)
         request = self._at_depth(self.parse(body), headers)
         route = await self.router.route(request, headers)
         if route.algorithm == "fusion" and request.depth > 1:
@@ -246,15 +247,16 @@ class Gateway:
                 "a Fusion route cannot be reached through another gateway of this kind: ask it directly"
             )
         sent_on = request.without_plugins(_PLUGIN_IDS)
-        run = _Run(sent_on, headers, route, begun, self._new_id(), int(self._unix_time()))
+        calls = pool.calls(self._allowance(route))
+        created = int(self._unix_time())
+        run = _Run(sent_on, headers, route, begun, self._new_id(), created, calls, timeout_s)
         progress = route.looper.wants_progress
         await emit(Routed(route_headers(route), progress, run.id, run.created, route.requested))
         width = self._reserve(route)
         try:
-            with anyio.fail_after(self._timeout_s):
-                outcome = await self._deliberate(run, pool, emit)
-                run.delivery = self._delivery(run, outcome, pool)
-                return await deliver(run.delivery)
+            with anyio.fail_after(timeout_s):
+                outcome = await self._deliberate(run, emit)
+                return await deliver(self._delivery(run, outcome))
         except (ConsilienceError, TimeoutError, ExceptionGroup) as exc:
             failure = self._failure(run, exc)
             if failure is exc:
@@ -295,27 +297,32 @@ class Gateway:
         self.in_flight += width
         return width
 
-    async def _deliberate(self, run: _Run, pool: Pool, emit: Emit) -> Outcome:
-        async def ask(request: ChatRequest) -> Completion:
-            turned_away = False
-            try:
-                return await pool.complete(request)
-            except (UpstreamStatusError, UpstreamConnectionError):
-                turned_away = True
-                raise
-            finally:  # cancelled and timed-out calls count: the model had begun to work
-                run.paid_calls += not turned_away
+    def _allowance(self, route: Route) -> Allowance:
+        """Gives how many upstream calls the request may make.
 
+        Raises:
+            InvalidRequestError: it needs more than may be made. Nothing was spent.
+        """
+        planned = route.looper.calls
+        most = self._limits.max_upstream_calls or CALLS_FOR_EACH_PLANNED * planned
+        if planned > most:
+            raise InvalidRequestError(
+                f"the request needs up to {planned} upstream calls;"
+                f" global.gateway.max_upstream_calls allows {most}"
+            )
+        return Allowance(most, planned)
+
+    async def _deliberate(self, run: _Run, emit: Emit) -> Outcome:
         async def observe(progress: Progress) -> None:
             await emit(progress)
 
-        return await run.route.looper.deliberate(run.request, ask, observe)
+        return await run.route.looper.deliberate(run.request, run.calls.complete, observe)
 
-    def _delivery(self, run: _Run, outcome: Outcome, pool: Pool) -> Delivery:
+    def _delivery(self, run: _Run, outcome: Outcome) -> Delivery:
         debug = run.headers.get("x-vsr-debug", "").strip().lower() == "true"
         return Delivery(
             outcome,
-            pool,
+            run.calls,
             run.id,
             run.created,
             headers=lambda model, records, usage: response_headers(
@@ -335,7 +342,7 @@ class Gateway:
             exc = exc.exceptions[0]
         if isinstance(exc, TimeoutError):
             exc = DeadlineExceededError(
-                f"no answer within the {self._timeout_s:g} seconds that a request may take"
+                f"no answer within the {run.timeout_s:g} seconds that a request may take"
             )
         if isinstance(exc, ConsilienceError):
             if exc.status != 429:
@@ -347,6 +354,8 @@ class Gateway:
         return exc
 
     async def _build_pool(self) -> Pool:
+        if isinstance(self._upstream, Pool):
+            return self._upstream
         if self._upstream is not None:
             return single_pool(self._upstream, self.config.model_names)
         session = await self._open.enter_async_context(new_session())
@@ -356,7 +365,9 @@ class Gateway:
             served = await self._open.enter_async_context(LocalModels.serve(needed))
             urls = {model: served.base_url(model) for model in needed}
             local = LocalServer(urls, served.api_key)
-        return build_pool(self.config, session, local)
+        pool = build_pool(self.config, session, local)
+        await self._open.enter_async_context(checking(pool.checks, session))
+        return pool
 
 
 def _number(text: str) -> int:

@@ -116,6 +116,8 @@ class StageRecord:
     """The panel seat, from 0."""
     called: bool = True
     """False for a seat that was cancelled while it still waited for its turn."""
+    attempts: int = 1
+    """Upstream calls that it became, retries included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,11 @@ class Looper(ABC, Generic[OptionsT]):
     @property
     def width(self) -> int:
         """Upstream calls that this looper may have in flight at once."""
+        return 1
+
+    @property
+    def calls(self) -> int:
+        """Upstream calls that this looper and its delivery may ask for, fallbacks included."""
         return 1
 
     @property

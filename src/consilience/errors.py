@@ -220,12 +220,15 @@ class UpstreamConnectionError(UpstreamError):
         message: str,
         *,
         model: str | None = None,
-        sent: bool = False,
         reason: str | None = None,
+        sent: bool = False,
+        stale: bool = False,
     ) -> None:
         super().__init__(message, model=model, reason=reason)
         self.sent = sent
         """Whether the request may have arrived before the connection broke."""
+        self.stale = stale
+        """Whether it was an idle connection that the server was just closing."""
 
 
 class UpstreamProtocolError(UpstreamError):

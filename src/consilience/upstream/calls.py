@@ -136,6 +136,8 @@ class _Trial:
     _retrying: bool = False
     _once: bool = False
     """Whether a failure that is worth one more call has been there."""
+    _stale: bool = False
+    """Whether a connection that was just being closed has been there."""
 
     def __enter__(self) -> Self:
         self.allowance.begun += 1
@@ -215,10 +217,13 @@ class _Trial:
         wanted = policy.conditions is None or not verdict.conditions
         if not (wanted or verdict.conditions & (policy.conditions or frozenset())):
             return None
-        if verdict.again == "never" or not self.tried or (verdict.again == "once" and once_before):
+        if verdict.again == "never" or (verdict.again == "once" and once_before):
             return None
         if not self.allowance.has_room_for_retry:
             return None
+        if isinstance(exc, UpstreamConnectionError) and exc.stale and not self._stale:
+            self._stale = True  # nobody has seen the request: this is no retry of anything
+            return 0.0
         if not (self._retrying or self.member.budget.has_room):
             return None
         now = anyio.current_time()

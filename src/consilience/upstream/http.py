@@ -23,7 +23,12 @@ from ..chat.chunks import as_chunks
 from ..chat.codec import Body, encode
 from ..chat.completion import Completion
 from ..chat.request import ChatRequest
-from ..errors import UpstreamError, UpstreamProtocolError, UpstreamStatusError
+from ..errors import (
+    UpstreamConnectionError,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamStatusError,
+)
 from ..telemetry.log import log
 from .answer import parse_chunk, parse_completion, rejected_param, retry_after
 from .events import Events
@@ -173,9 +178,10 @@ class HttpUpstream:
         try:
             yield
         except UpstreamError as exc:
+            stale = isinstance(exc, UpstreamConnectionError) and exc.stale
             log(
                 "upstream_failed",
-                level=logging.WARNING,
+                level=logging.DEBUG if stale else logging.WARNING,
                 model=exc.model,
                 url=str(self._url.with_query(None)),
                 reason=exc.reason,
@@ -211,12 +217,14 @@ class _Exchange:
         with our_errors(self._model), anyio.fail_after(seconds):
             try:
                 self._response = await self._post(seen)
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as exc:
                 # An idle connection that the server was closing just then: it never saw the
-                # request, so asking again costs nothing. A new connection gets no second chance.
+                # request, so asking again costs nothing.
                 if not seen.reused:
                     raise
-                self._response = await self._post(seen)
+                raise UpstreamConnectionError(
+                    "the connection broke", model=self._model, stale=True
+                ) from exc
         return self._response
 
     async def __aexit__(self, *exc: object) -> None:

@@ -60,7 +60,7 @@ _NEVER_AGAIN = frozenset((501, 505))
 def verdict_on(exc: UpstreamError) -> Verdict:
     """Gives what follows from a failure; unknown reasons say nothing."""
     if isinstance(exc, UpstreamConnectionError) and exc.reason == "connection" and not exc.sent:
-        return Verdict("failed", "anywhere", _NO_CONNECTION)
+        return Verdict("none" if exc.stale else "failed", "anywhere", _NO_CONNECTION)
     status = exc.status_code
     if isinstance(exc, UpstreamStatusError) and status is not None:
         if status == 408 or (status >= 500 and status not in _NEVER_AGAIN):

@@ -190,6 +190,8 @@ class _Trial:
         Raises:
             UpstreamError: the same, when there is to be no next attempt.
         """
+        if self._was_stale(exc):
+            return
         seconds = self._pause_s(exc)
         if seconds is None:
             raise exc
@@ -197,6 +199,12 @@ class _Trial:
             self._retrying = True
             self.member.budget.retrying += 1
         await anyio.sleep(seconds)
+
+    def _was_stale(self, exc: UpstreamError) -> bool:
+        """Whether nobody has seen the request, for once: asking again then repeats nothing."""
+        stale = isinstance(exc, UpstreamConnectionError) and exc.stale and not self._stale
+        self._stale = self._stale or stale
+        return stale and self.allowance.has_room_for_retry
 
     def _next(self) -> Backend:
         if self.allowance.made >= self.allowance.most:
@@ -221,9 +229,6 @@ class _Trial:
             return None
         if not self.allowance.has_room_for_retry:
             return None
-        if isinstance(exc, UpstreamConnectionError) and exc.stale and not self._stale:
-            self._stale = True  # nobody has seen the request: this is no retry of anything
-            return 0.0
         if not (self._retrying or self.member.budget.has_room):
             return None
         now = anyio.current_time()

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -257,6 +258,16 @@ def test_the_judge_reads_the_same_whoever_answers_first(
     assert len(prompts) == 2
     assert prompts[0] == prompts[1]  # I5, I6
     assert "says a" in prompts[0]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_stages_that_hang_leave_the_later_ones_their_share(stream: bool) -> None:
+    upstream = Faulty([(math.inf, None), (0.0, None), (math.inf, None), (math.inf, None)])
+    end, _ = _carried(upstream, stream=stream)
+    # the panel has 60 % of a minute, the judge half of the rest, the writer nearly all of what is left
+    assert upstream.begun == pytest.approx([0, 0, 36, 48])
+    assert end.failure is None
+    assert end.at == pytest.approx(48 + 0.95 * 12)
 
 
 @settings(max_examples=30, deadline=None)

@@ -341,6 +341,19 @@ def test_the_last_backend_is_never_ejected(hello: ChatRequest) -> None:
     assert max(len(u.calls) for u in upstreams) == 60
 
 
+def test_who_is_left_beside_a_refused_key_is_not_ejected(hello: ChatRequest) -> None:
+    refused, failing = ScriptedUpstream(lambda _: _status(401)), ScriptedUpstream(lambda _: GONE)
+    pool = _pool((refused, 1), (failing, 1))
+
+    async def asked() -> None:
+        for _ in range(20):
+            with pytest.raises(UpstreamError):
+                await pool.complete(hello)
+
+    run(asked)
+    assert (len(refused.calls), len(failing.calls)) == (1, 20)
+
+
 def test_no_more_than_the_configured_share_is_ejected(hello: ChatRequest) -> None:
     upstreams = [ScriptedUpstream(lambda _: GONE) for _ in range(4)]
     pool = _pool(*[(upstream, 1) for upstream in upstreams], most_ejected=0.5)

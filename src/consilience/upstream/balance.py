@@ -75,10 +75,10 @@ class Member:
 
     def may_eject(self, backend: Backend) -> bool:
         """Whether this one may go out of service for its failures."""
-        others = [b for b in self.backends if b is not backend]
-        ejected = sum(b.health.ejected for b in others)
+        others = [b.health for b in self.backends if b is not backend]
         most = max(1, math.floor(self.most_ejected * len(self.backends)))
-        return ejected < min(most, len(others))
+        left = any(health.absence is None and not health.sick for health in others)
+        return left and sum(health.ejected for health in others) < most
 
     def _turn(self, among: Sequence[Backend], random: Callable[[], float]) -> Backend:
         # a backend of weight 0 has no turn of its own: it stands in when all others are away

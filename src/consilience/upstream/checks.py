@@ -11,6 +11,7 @@ import aiohttp
 import anyio
 from yarl import URL
 
+from ..telemetry.log import log_failure
 from .health import Health
 
 
@@ -42,6 +43,8 @@ async def checking(
     finally:
         task.cancel()
         await asyncio.wait([task])
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            log_failure("active_checks_failed", failure)
 
 
 async def _run_all(checks: Sequence[ActiveCheck], session: aiohttp.ClientSession) -> None:

@@ -266,6 +266,48 @@ def test_only_what_retry_on_names_is_asked_again(
     assert len(upstream.calls) == calls
 
 
+STALE = UpstreamConnectionError("the connection broke", model="small", stale=True)
+
+
+@pytest.mark.parametrize(
+    ("failure", "paid"),
+    [
+        (GONE, 0),
+        (TLS, 0),
+        (STALE, 0),
+        (BROKE, 1),
+        (TIMED_OUT, 1),
+        (GARBAGE, 1),
+        (_status(500), 0),
+        (_status(429), 0),
+        (_status(400), 0),
+    ],
+    ids=lambda value: f"{value.reason}-{value.status_code}" if not isinstance(value, int) else "",
+)
+async def test_a_call_may_have_cost_unless_it_was_turned_away(
+    hello: ChatRequest, failure: UpstreamError, paid: int
+) -> None:
+    calls = _pool((_in_turn([failure]), 1)).calls(Allowance(most=1))
+    with pytest.raises(UpstreamError):
+        await calls.complete(hello)
+    assert calls.allowance.paid == paid
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+async def test_a_connection_that_was_being_closed_is_replaced_even_without_retries(
+    hello: ChatRequest, streamed: bool
+) -> None:
+    upstream = _in_turn([STALE, "here"])
+    pool = _pool((upstream, 1), retries=0)
+    if streamed:
+        assert [chunk async for chunk in pool.stream(hello)]
+    else:
+        assert (await pool.complete(hello)).text == "here"
+    member = pool.member("small")
+    assert member is not None
+    assert (len(upstream.calls), member.backends[0].health.ejected) == (2, False)
+
+
 def test_retries_stay_within_the_request_s_allowance(hello: ChatRequest) -> None:
     upstream = ScriptedUpstream(lambda _: GONE)
     allowance = Allowance(most=5, planned=3)

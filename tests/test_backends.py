@@ -150,6 +150,12 @@ def test_a_request_that_needs_more_calls_than_it_may_make_is_a_400_before_any() 
     assert "max_upstream_calls allows 3" in reply.error["message"]
 
 
+def test_a_model_that_is_down_for_long_costs_hardly_a_call_more_than_the_requests() -> None:
+    with _served([answer(b"", status=503)]) as (url, (server,)):
+        assert {ask(url, "m").status for _ in range(50)} == {502}
+    assert 50 < len(server.requests) <= 1.2 * 50
+
+
 def test_active_checks_keep_a_sick_backend_out_and_end_with_the_gateway() -> None:
     sick = True
 

@@ -98,10 +98,18 @@ version: v0.3
 providers:
   defaults: {{default_model: writer}}
   models:
-    - {{name: alpha, backend_refs: [{{endpoint: "127.0.0.1:{port}"}}]}}
-    - {{name: beta, backend_refs: [{{endpoint: "127.0.0.1:{port}"}}]}}
-    - {{name: judge, backend_refs: [{{endpoint: "127.0.0.1:{port}"}}]}}
-    - {{name: writer, backend_refs: [{{endpoint: "127.0.0.1:{port}"}}]}}
+    - name: alpha
+      reliability: {{consecutive_5xx: 0}}
+      backend_refs: [{{endpoint: "127.0.0.1:{port}"}}]
+    - name: beta
+      reliability: {{consecutive_5xx: 0}}
+      backend_refs: [{{endpoint: "127.0.0.1:{port}"}}]
+    - name: judge
+      reliability: {{consecutive_5xx: 0}}
+      backend_refs: [{{endpoint: "127.0.0.1:{port}"}}]
+    - name: writer
+      reliability: {{consecutive_5xx: 0}}
+      backend_refs: [{{endpoint: "127.0.0.1:{port}"}}]
 routing:
   decisions:
     - name: deliberate

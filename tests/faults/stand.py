@@ -93,8 +93,10 @@ def fault_stand() -> Iterator[Stand]:
 
 
 def _yaml(models: dict[str, str]) -> str:
+    # what one case teaches about a backend must not tell in the next
     named = "".join(
-        f"    - {{name: {name}, backend_refs: [{{base_url: '{url}', api_key: {KEY}}}]}}\n"
+        f"    - {{name: {name}, reliability: {{consecutive_5xx: 0}},"
+        f" backend_refs: [{{base_url: '{url}', api_key: {KEY}}}]}}\n"
         for name, url in models.items()
     )
     return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -222,7 +223,7 @@ def test_a_single_backend_is_asked_again_where_that_may_help(
 
 @pytest.mark.parametrize(
     ("told_s", "left_s", "calls", "seconds"),
-    [(1, 300, 2, 1), (59, 300, 2, 59), (61, 300, 1, 0), (20, 15, 1, 0), (0, 300, 2, 0.25)],
+    [(1, 300, 2, 1.25), (59, 300, 2, 59.25), (61, 300, 1, 0), (20, 15, 1, 0), (0, 300, 2, 0.25)],
 )
 def test_a_429_is_waited_out_if_there_is_time(
     hello: ChatRequest, told_s: float, left_s: float, calls: int, seconds: float
@@ -322,9 +323,27 @@ def test_retries_stay_within_the_request_s_allowance(hello: ChatRequest) -> None
     assert (caught.value.reason, allowance.paid) == ("call_limit", 0)
 
 
+def test_who_fails_in_a_row_is_asked_once_until_a_call_succeeds(hello: ChatRequest) -> None:
+    said: list[Any] = [GONE]
+    upstream = ScriptedUpstream(lambda _: said[0])
+    pool = _pool((upstream, 1), retries=2)
+
+    async def asked() -> list[int]:
+        counts = []
+        for answer in (GONE, GONE, GONE, "here", GONE):
+            said[0], before = answer, len(upstream.calls)
+            with suppress(UpstreamError):
+                await pool.complete(hello)
+            counts.append(len(upstream.calls) - before)
+        return counts
+
+    assert run(asked) == [3, 2, 1, 1, 3]
+
+
 def test_a_storm_of_failures_is_answered_by_few_retries(hello: ChatRequest) -> None:
     upstream = ScriptedUpstream(lambda _: Reply("x", breaks_after=0, delay_s=1))
-    pool = _pool((upstream, 1), retries=2)
+    backend = Backend(upstream, 1, Health(HealthPolicy(failures=0)))
+    pool = Pool({"small": Member([backend], retries=RetryPolicy(2))}, draw=lambda: 0.5)
 
     async def failing() -> None:
         with pytest.raises(UpstreamError):

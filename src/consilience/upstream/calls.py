@@ -238,6 +238,10 @@ class _Trial:
         repeats = self.made - len({id(backend) for backend in self.tried})
         if verdict.again == "elsewhere" or repeats >= policy.count:
             return None
+        if all(backend.health.failing for backend in self.tried):
+            return (
+                None  # it has been down for a while: more calls would change nothing but the bill
+            )
         return policy.pause_s(repeats, exc.retry_after_s, left_s, self.draw)
 
 

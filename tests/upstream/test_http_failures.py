@@ -18,9 +18,10 @@ from consilience.errors import (
     UpstreamTimeoutError,
 )
 from consilience.upstream import http
-from consilience.upstream.http import HttpUpstream
+from consilience.upstream.http import Endpoint, HttpUpstream, new_session
 from consilience.upstream.limits import Limits
 from consilience.upstream.pool import single_pool
+from consilience.upstream.verdict import Verdict, verdict_on
 from support.ports import black_hole, closed_port, untrusted_port
 from support.raw_server import (
     CLOSE,
@@ -234,6 +235,17 @@ async def test_a_cancelled_call_closes_its_connection(connect: Connect, hello: C
             assert await server.until(lambda s: len(s.requests) == 1)
             group.cancel_scope.cancel()
         assert await server.until(lambda s: s.aborted == 1)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_nobody_is_asked_again_when_the_gateway_has_closed(
+    hello: ChatRequest, streamed: bool
+) -> None:
+    async with new_session() as session:
+        upstream = HttpUpstream(session, Endpoint("http://127.0.0.1:9/v1", "x"))
+    with pytest.raises(UpstreamConnectionError, match="closing") as caught:
+        await _ask(upstream, hello, streamed=streamed)
+    assert verdict_on(caught.value) == Verdict("none", "never")
 
 
 async def test_a_new_connection_that_breaks_is_not_stale(

@@ -104,6 +104,10 @@ class HttpUpstream:
             events.check_end()
 
     def _post(self, request: ChatRequest, body: Body, head_by: float = math.inf) -> _Exchange:
+        if self._session.closed:  # a call that broke when the gateway closed, and would be repeated
+            raise UpstreamConnectionError(
+                "is not asked: this gateway is closing", model=request.model, reason="closing"
+            )
         try:
             data = encode({**body, "model": self._endpoint.model})
         except ValueError as exc:

@@ -5,7 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("own_code", "signals", "embeddings", "accuracy", "latency", "concurrency", "prefix")
+BENCHMARKS = (
+    *(
+        "own_code",
+        "signals",
+        "embeddings",
+        "accuracy",
+        "latency",
+        "concurrency",
+        "prefix",
+        "faults",
+    ),
+)
 
 
 def main() -> int:

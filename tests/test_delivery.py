@@ -21,7 +21,9 @@ from consilience.errors import (
 )
 from consilience.loopers.base import Outcome, StageRecord
 from consilience.reply import Begin, Chunk, Event
-from consilience.upstream.pool import Member, Pool, Price
+from consilience.upstream.balance import Backend, Member
+from consilience.upstream.pool import Pool
+from consilience.upstream.price import Price
 from consilience.upstream.scripted import Reply, ScriptedUpstream
 
 pytestmark = pytest.mark.anyio
@@ -59,12 +61,12 @@ def _request(model: str) -> ChatRequest:
 def _delivery(script: Any, *finals: Any, stage: Any = "synthesis", **outcome: Any) -> Delivery:
     upstream = ScriptedUpstream(script)
     price = Price(Decimal(1), Decimal(1))
-    members = {name: Member(((upstream, 1),), price) for name in ("first", "second")}
+    members = {name: Member([Backend(upstream)], price) for name in ("first", "second")}
     asked = [_request(f) if isinstance(f, str) else f for f in finals]
     made = Outcome(final=asked[0], fallbacks=asked[1:], stage=stage, extension=Trace(), **outcome)
     return Delivery(
         made,
-        Pool(members),
+        Pool(members).calls(),
         "chatcmpl-1",
         7,
         headers=lambda model, records, _usage: {

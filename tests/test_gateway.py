@@ -25,7 +25,7 @@ from consilience.gateway import Gateway
 from consilience.loopers.base import Progress
 from consilience.reply import Begin, Chunk, Event, Routed
 from consilience.upstream.http import Limits, new_session
-from consilience.upstream.pool import Price
+from consilience.upstream.price import Price
 from consilience.upstream.scripted import Reply, ScriptedUpstream
 from support.client import HELLO
 from support.live import fusion_yaml, model_yaml
@@ -298,11 +298,19 @@ async def test_every_call_carries_the_depth() -> None:
 
 
 async def test_the_configured_limits_reach_the_upstreams() -> None:
-    ours = "connect_timeout_seconds: 1.5, idle_timeout_seconds: 7, max_sse_event_kb: 2"
+    ours = (
+        "connect_timeout_seconds: 1.5, first_byte_timeout_seconds: 9, idle_timeout_seconds: 7,"
+        " max_sse_event_kb: 2"
+    )
     looper = "{timeout_seconds: 77, max_response_bytes_mb: 3}"
     text = fusion_yaml(gateway=ours) + f"  integrations: {{looper: {looper}}}\n"
     assert limits_of(parse_config(text)) == Limits(
-        connect_s=1.5, idle_s=7, total_s=77, max_body_bytes=3 << 20, max_event_bytes=2048
+        connect_s=1.5,
+        first_byte_s=9,
+        idle_s=7,
+        total_s=77,
+        max_body_bytes=3 << 20,
+        max_event_bytes=2048,
     )
 
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import aiohttp
+from yarl import URL
 
 from .chat.codec import Body
 from .chat.completion import Completion
 from .chat.request import ChatRequest
+from .config.globals import Gateway as GatewaySettings
 from .config.providers import BackendRef, Pricing, ProviderModel
 from .config.root import Config
+from .upstream.balance import Backend, Member
 from .upstream.base import Upstream
-from .upstream.http import Endpoint, HttpUpstream, Limits
-from .upstream.pool import Member, Pool, Price
+from .upstream.checks import ActiveCheck
+from .upstream.health import Health, HealthPolicy
+from .upstream.http import Endpoint, HttpUpstream
+from .upstream.limits import Limits
+from .upstream.pool import Pool
+from .upstream.price import Price
+from .upstream.retry import RetryPolicy
 
 _DOLLARS = ("USD", "usd", "$")
 
@@ -45,26 +53,103 @@ def build_pool(
     config: Config, session: aiohttp.ClientSession, local: LocalServer | None = None
 ) -> Pool:
     """Gives the pool of every model and LoRA that the config names."""
-    limits = limits_of(config)
+    builder = _Builder(config, session, local)
     members: dict[str, Member] = {}
+    checks: list[ActiveCheck] = []
     for model in config.providers.models:
-        price = price_of(model.pricing)
+        healths = [builder.health(model, i) for i in range(len(model.backend_refs))]
         loras = [lora.name for lora in card.loras] if (card := config.card(model.name)) else []
-        for name in (model.name, *loras):
-            served_as = model.upstream_id if name == model.name else name
-            backends = tuple(
-                (_upstream(ref, model, served_as, session, limits, local), ref.weight)
-                for ref in model.backend_refs
-            )
-            if backends:
-                members[name] = Member(backends, price)
+        for name in (model.name, *loras) if healths else ():
+            members[name] = builder.member(model, name, healths)
+        checks += _checks(model, healths)
     looper = config.global_.integrations.looper
     other: Upstream | None = None
     if looper.endpoint:
-        other = EndpointForAll(session, looper.endpoint, dict(looper.headers), limits)
+        other = EndpointForAll(session, looper.endpoint, dict(looper.headers), builder.limits)
         for model in config.providers.models:
-            members.setdefault(model.name, Member(((other, 1),), price_of(model.pricing)))
-    return Pool(members, other=other)
+            if model.name not in members:
+                members[model.name] = builder.around(model, [Backend(other)])
+    retries = retries_of(config.global_.gateway)
+    served = Member([Backend(other)], retries=retries) if other is not None else None
+    return Pool(members, other=served, checks=checks)
+
+
+class _Builder:
+    """Makes the members of one configuration's pool."""
+
+    def __init__(
+        self, config: Config, session: aiohttp.ClientSession, local: LocalServer | None
+    ) -> None:
+        self.limits = limits_of(config)
+        self._retries = retries_of(config.global_.gateway)
+        self._session = session
+        self._local = local
+
+    def health(self, model: ProviderModel, position: int) -> Health:
+        """Gives a backend's state, which its LoRAs share."""
+        settings, usual = model.reliability, HealthPolicy()
+        failures, seconds = settings.consecutive_5xx, settings.base_ejection_time
+        policy = HealthPolicy(
+            failures=usual.failures if failures is None else failures,
+            ejection_s=usual.ejection_s if seconds is None else seconds,
+            longest_ejection_s=max(usual.longest_ejection_s, seconds or 0),
+        )
+        return Health(policy, f"{model.name}/{model.backend_refs[position].name or position}")
+
+    def member(self, model: ProviderModel, name: str, healths: Sequence[Health]) -> Member:
+        """Gives a model, or one of its LoRAs, at its backends."""
+        served_as = model.upstream_id if name == model.name else name
+        return self.around(
+            model,
+            [
+                Backend(
+                    _upstream(ref, model, served_as, self._session, self.limits, self._local),
+                    ref.weight,
+                    health,
+                )
+                for ref, health in zip(model.backend_refs, healths, strict=True)
+            ],
+        )
+
+    def around(self, model: ProviderModel, backends: Sequence[Backend]) -> Member:
+        """Gives a model's member with these backends."""
+        settings = model.reliability
+        count, conditions = settings.retry_count, settings.retry_on
+        percent = settings.max_ejection_percent
+        return Member(
+            backends,
+            price_of(model.pricing),
+            replace(
+                self._retries,
+                count=self._retries.count if count is None else count,
+                conditions=None if conditions is None else frozenset(conditions),
+            ),
+            settings.lb_policy,
+            1.0 if percent is None else percent / 100,
+        )
+
+
+def retries_of(settings: GatewaySettings) -> RetryPolicy:
+    """How often and how soon a model is asked again that says nothing of it itself."""
+    return RetryPolicy(
+        settings.retry_count, settings.retry_base_seconds, settings.retry_cap_seconds
+    )
+
+
+def _checks(model: ProviderModel, healths: Sequence[Health]) -> Iterator[ActiveCheck]:
+    """Gives the checks that a model's `health_check_path` asks for."""
+    settings = model.reliability
+    if settings.health_check_path is None:
+        return
+    for ref, health in zip(model.backend_refs, healths, strict=True):
+        if not ref.is_local:  # this process watches over those itself
+            yield ActiveCheck(
+                URL(ref.chat_url).origin().join(URL(settings.health_check_path)),
+                health,
+                ref.request_headers(),
+                interval_s=settings.health_check_interval,
+                timeout_s=settings.health_check_timeout,
+            )
 
 
 def limits_of(config: Config) -> Limits:
@@ -72,6 +157,7 @@ def limits_of(config: Config) -> Limits:
     settings, looper = config.global_.gateway, config.global_.integrations.looper
     return Limits(
         connect_s=settings.connect_timeout_seconds,
+        first_byte_s=settings.first_byte_timeout_seconds,
         idle_s=settings.idle_timeout_seconds,
         total_s=looper.timeout_seconds,
         max_body_bytes=looper.max_response_bytes_mb << 20,
@@ -103,7 +189,8 @@ def _upstream(
         url = f"{local.urls[model.upstream_id]}/chat/completions"
         endpoint = Endpoint(url, served_as, {"authorization": f"Bearer {local.api_key}"})
         # they share this machine's processors: a long silence is work, not a broken line
-        return HttpUpstream(session, endpoint, replace(limits, idle_s=limits.total_s))
+        patient = replace(limits, first_byte_s=limits.total_s, idle_s=limits.total_s)
+        return HttpUpstream(session, endpoint, patient)
     raise RuntimeError("local models are configured but were not started")
 
 

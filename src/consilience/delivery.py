@@ -27,7 +27,7 @@ from .errors import (
 )
 from .loopers.base import Outcome, StageRecord, ms_since
 from .reply import Begin, Chunk, Event
-from .upstream.pool import Pool
+from .upstream.calls import Calls
 
 Emit = Callable[[Event], Awaitable[None]]
 Final = ChatRequest | Completion
@@ -50,7 +50,7 @@ class Delivery:
     """One outcome on its way to the client."""
 
     outcome: Outcome
-    pool: Pool
+    calls: Calls
     id: str
     created: int
     headers: Callable[[str, Sequence[StageRecord], Usage | None], Mapping[str, str]]
@@ -61,6 +61,8 @@ class Delivery:
     """Whether anything was passed on."""
     _patience: anyio.CancelScope | None = None
     """Ends the wait for the first token of the stream."""
+    _made: int = 0
+    """The request's upstream calls before the model that is being asked."""
 
     @property
     def usage(self) -> Usage | None:
@@ -75,6 +77,10 @@ class Delivery:
         degraded = extension.degraded(self.records or None) if extension else ()
         return not degraded and all(record.status == "ok" for record in self.records)
 
+    @property
+    def _attempts(self) -> int:
+        return max(1, self.calls.allowance.made - self._made)
+
     async def whole(self) -> Completion:
         """Gets the final answer whole.
 
@@ -87,10 +93,11 @@ class Delivery:
             if isinstance(final, Completion):
                 return self._finished(final)
             begun = anyio.current_time()
+            self._made = self.calls.allowance.made
             completion: Completion | None = None
             try:
                 with _in_time(final, finals[position + 1 :]):
-                    completion = await self.pool.complete(final)
+                    completion = await self.calls.complete(final)
                 self._check(completion)
             except ConsilienceError as exc:
                 usage = completion.usage if completion else None
@@ -113,6 +120,7 @@ class Delivery:
         finals = self._finals() if self.outcome.finish is None else [await self.whole()]
         for position, final in enumerate(finals):
             begun = anyio.current_time()
+            self._made = self.calls.allowance.made
             relay = ChunkRelay(Stamp(self.id, self.created, final.model))
             try:
                 with _in_time(final, finals[position + 1 :]) as self._patience:
@@ -257,7 +265,7 @@ class Delivery:
         return body
 
     def _chunks(self, final: Final) -> AsyncGenerator[Body, None]:
-        return _given(final) if isinstance(final, Completion) else self.pool.stream(final)
+        return _given(final) if isinstance(final, Completion) else self.calls.stream(final)
 
     def _note(self, model: str, begun: float, ttft_ms: int | None, usage: Usage | None) -> None:
         self.records.append(
@@ -268,7 +276,8 @@ class Delivery:
                 latency_ms=ms_since(begun),
                 ttft_ms=ttft_ms,
                 usage=usage,
-                cost_usd=self.pool.cost(model, usage),
+                cost_usd=self.calls.cost(model, usage),
+                attempts=self._attempts,
             )
         )
 
@@ -283,8 +292,9 @@ class Delivery:
                 status="timeout" if reason == "timeout" else "failed",
                 latency_ms=ms_since(begun),
                 usage=usage,
-                cost_usd=self.pool.cost(model, usage),
+                cost_usd=self.calls.cost(model, usage),
                 reason=reason,
+                attempts=self._attempts,
             )
         )
 

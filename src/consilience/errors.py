@@ -191,6 +191,8 @@ class UpstreamError(ConsilienceError):
         """The configured name of the model that failed."""
         self.status_code = status_code
         """The HTTP status the upstream answered with, if it answered."""
+        self.attempts = 1
+        """Upstream calls that this one became, retries included."""
         if reason is not None:
             self.reason = reason
 
@@ -212,6 +214,21 @@ class UpstreamConnectionError(UpstreamError):
 
     code = "upstream_unreachable"
     reason = "connection"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        model: str | None = None,
+        reason: str | None = None,
+        sent: bool = False,
+        stale: bool = False,
+    ) -> None:
+        super().__init__(message, model=model, reason=reason)
+        self.sent = sent
+        """Whether the request may have arrived before the connection broke."""
+        self.stale = stale
+        """Whether it was an idle connection that the server was just closing."""
 
 
 class UpstreamProtocolError(UpstreamError):

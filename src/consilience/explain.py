@@ -23,7 +23,7 @@ from .router import Consideration, DecisionTrace, Route, Router
 from .rules.grammar import conditions_of
 from .signals.base import SignalKey, SignalResult
 from .signals.estimate import estimate_tokens
-from .upstream.pool import Price
+from .upstream.price import Price
 
 ANSWER_TOKENS = 500
 """How long an answer is taken to be that nothing limits further."""

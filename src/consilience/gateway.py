@@ -20,17 +20,15 @@ import anyio
 
 from . import signal_models
 from .backends import LocalServer, build_pool, local_models
-from .chat.completion import Completion
 from .chat.request import ChatRequest
 from .config.root import Config
+from .deadline import request_seconds
 from .delivery import Delivery, Emit
 from .errors import (
     ConsilienceError,
     DeadlineExceededError,
     InvalidRequestError,
     OverloadedError,
-    UpstreamConnectionError,
-    UpstreamStatusError,
 )
 from .event_stream import EventStream
 from .loopers import LOOPERS
@@ -39,6 +37,8 @@ from .preparation import Prepared, prepare
 from .reply import Event, Reply, Routed, response_headers, route_headers
 from .router import Route, Router
 from .upstream.base import Upstream
+from .upstream.calls import Allowance, Calls
+from .upstream.checks import checking
 from .upstream.http import DEPTH_HEADER, new_session
 from .upstream.local import LocalModels
 from .upstream.pool import Pool, single_pool
@@ -51,6 +51,9 @@ _PLUGIN_IDS = tuple(name for looper in LOOPERS for name in looper.plugin_ids)
 
 MAX_DEPTH = 4
 """Gateways of this kind that a plain request may pass through. A Fusion request: one."""
+
+CALLS_FOR_EACH_PLANNED = 3
+"""Upstream calls that a request may make for each one it plans, when no limit is configured."""
 
 
 def _new_id() -> str:
@@ -66,17 +69,13 @@ class _Run:
     begun: float
     id: str
     created: int
-    paid_calls: int = 0
-    """Calls of the deliberation that may have cost: all but those that were turned away."""
-    delivery: Delivery | None = None
+    calls: Calls
+    timeout_s: float
 
     @property
     def spent(self) -> bool:
         """Whether anything was paid for."""
-        delivered = self.delivery is not None and (
-            self.delivery.committed or any(r.status == "ok" for r in self.delivery.records)
-        )
-        return self.paid_calls > 0 or delivered
+        return self.calls.allowance.paid > 0
 
 
 T = TypeVar("T")
@@ -112,7 +111,8 @@ class Gateway:
         """
         Args:
             config: from `load_config`.
-            upstream: serves every configured model in place of its backends, for tests.
+            upstream: serves every configured model in place of its backends, for tests; a `Pool` as
+                it is, anything else without retries.
             new_id: gives `chatcmpl-…` ids.
             unix_time: gives the time of day, for `created`.
         """
@@ -246,22 +246,24 @@ class Gateway:
         """Routes, prepares, deliberates and delivers one request."""
         pool = self._pool or await self.open()
         begun = anyio.current_time()
+        timeout_s = request_seconds(headers, self._timeout_s)
         request = self._at_depth(self.parse(body), headers)
-        route = await self._route(request, headers)
+        route = await self._route(request, headers, timeout_s)
         if route.algorithm == "fusion" and request.depth > 1:
             raise InvalidRequestError(
                 "a Fusion route cannot be reached through another gateway of this kind: ask it directly"
             )
         prepared = prepare(route, request, headers)
-        run = _Run(prepared, headers, begun, self._new_id(), int(self._unix_time()))
+        calls = pool.calls(self._allowance(prepared))
+        created = int(self._unix_time())
+        run = _Run(prepared, headers, begun, self._new_id(), created, calls, timeout_s)
         known, progress = route_headers(prepared.route), route.looper.wants_progress
         await emit(Routed(known, progress, run.id, run.created, route.requested))
         width = 0 if prepared.outcome else self._reserve(route)
         try:
-            with anyio.fail_after(begun + self._timeout_s - anyio.current_time()):
-                outcome = await self._deliberate(run, pool, emit)
-                run.delivery = self._delivery(run, outcome, pool)
-                return await deliver(prepared, run.delivery)
+            with anyio.fail_after(begun + timeout_s - anyio.current_time()):
+                outcome = await self._deliberate(run, emit)
+                return await deliver(prepared, self._delivery(run, outcome))
         except (ConsilienceError, TimeoutError, ExceptionGroup) as exc:
             failure = self._failure(run, exc)
             if failure is exc:
@@ -270,18 +272,15 @@ class Gateway:
         finally:
             self.in_flight -= width
 
-    async def _route(self, request: ChatRequest, headers: Mapping[str, str]) -> Route:
+    async def _route(
+        self, request: ChatRequest, headers: Mapping[str, str], timeout_s: float
+    ) -> Route:
         """Finds the route, under the request's deadline: signals may wait for helper models."""
         try:
-            with anyio.fail_after(self._timeout_s):
+            with anyio.fail_after(timeout_s):
                 return await self.router.route(request, headers)
         except TimeoutError as exc:
-            raise self._late() from exc
-
-    def _late(self) -> DeadlineExceededError:
-        return DeadlineExceededError(
-            f"no answer within the {self._timeout_s:g} seconds that a request may take"
-        )
+            raise _late(timeout_s) from exc
 
     def parse(self, body: Body) -> ChatRequest:
         """Reads and checks a request body.
@@ -315,32 +314,37 @@ class Gateway:
         self.in_flight += width
         return width
 
-    async def _deliberate(self, run: _Run, pool: Pool, emit: Emit) -> Outcome:
+    def _allowance(self, prepared: Prepared) -> Allowance:
+        """Gives how many upstream calls the request may make.
+
+        Raises:
+            InvalidRequestError: it needs more than may be made. Nothing was spent.
+        """
+        planned = 0 if prepared.outcome else prepared.route.looper.calls
+        most = self._limits.max_upstream_calls or CALLS_FOR_EACH_PLANNED * planned
+        if planned > most:
+            raise InvalidRequestError(
+                f"the request needs up to {planned} upstream calls;"
+                f" global.gateway.max_upstream_calls allows {most}"
+            )
+        return Allowance(most, planned)
+
+    async def _deliberate(self, run: _Run, emit: Emit) -> Outcome:
         prepared = run.prepared
         if prepared.outcome is not None:
             return prepared.outcome
-
-        async def ask(request: ChatRequest) -> Completion:
-            turned_away = False
-            try:
-                return await pool.complete(request)
-            except (UpstreamStatusError, UpstreamConnectionError):
-                turned_away = True
-                raise
-            finally:  # cancelled and timed-out calls count: the model had begun to work
-                run.paid_calls += not turned_away
 
         async def observe(progress: Progress) -> None:
             await emit(progress)
 
         sent_on = prepared.request.without_plugins(_PLUGIN_IDS)
-        return await prepared.route.looper.deliberate(sent_on, ask, observe)
+        return await prepared.route.looper.deliberate(sent_on, run.calls.complete, observe)
 
-    def _delivery(self, run: _Run, outcome: Outcome, pool: Pool) -> Delivery:
+    def _delivery(self, run: _Run, outcome: Outcome) -> Delivery:
         debug = run.headers.get("x-vsr-debug", "").strip().lower() == "true"
         return Delivery(
             outcome,
-            pool,
+            run.calls,
             run.id,
             run.created,
             headers=lambda model, records, usage: response_headers(
@@ -359,7 +363,7 @@ class Gateway:
         while isinstance(exc, ExceptionGroup) and len(exc.exceptions) == 1:
             exc = exc.exceptions[0]
         if isinstance(exc, TimeoutError):
-            exc = self._late()
+            exc = _late(run.timeout_s)
         if isinstance(exc, ConsilienceError):
             if exc.status != 429:
                 exc.spent = exc.spent or run.spent
@@ -376,6 +380,8 @@ class Gateway:
         return self._client
 
     async def _build_pool(self) -> Pool:
+        if isinstance(self._upstream, Pool):
+            return self._upstream
         if self._upstream is not None:
             return single_pool(self._upstream, self.config.model_names)
         session = await self._session()
@@ -385,7 +391,15 @@ class Gateway:
             served = await self._open.enter_async_context(LocalModels.serve(needed))
             urls = {model: served.base_url(model) for model in needed}
             local = LocalServer(urls, served.api_key)
-        return build_pool(self.config, session, local)
+        pool = build_pool(self.config, session, local)
+        await self._open.enter_async_context(checking(pool.checks, session))
+        return pool
+
+
+def _late(timeout_s: float) -> DeadlineExceededError:
+    return DeadlineExceededError(
+        f"no answer within the {timeout_s:g} seconds that a request may take"
+    )
 
 
 def _number(text: str) -> int:

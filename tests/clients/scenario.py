@@ -88,16 +88,28 @@ DETAILS = {FUSION: (64, 6), PLAIN: (64, 4)}
 """Cached prompt tokens and reasoning tokens of one request."""
 CALLS = {FUSION: ["alpha", "beta", "judge", "writer"], PLAIN: ["writer"]}
 """Who is asked for one answer."""
+ATTEMPTS = 3
+"""Upstream calls that one call becomes which fails every time."""
+FAILED_PANEL = ["alpha"] * ATTEMPTS + ["beta"] * ATTEMPTS
+"""Who is asked when both seats fail."""
 
 CONFIG = """
 version: v0.3
 providers:
   defaults: {{default_model: writer}}
   models:
-    - {{name: alpha, backend_refs: [{{endpoint: "127.0.0.1:{port}"}}]}}
-    - {{name: beta, backend_refs: [{{endpoint: "127.0.0.1:{port}"}}]}}
-    - {{name: judge, backend_refs: [{{endpoint: "127.0.0.1:{port}"}}]}}
-    - {{name: writer, backend_refs: [{{endpoint: "127.0.0.1:{port}"}}]}}
+    - name: alpha
+      reliability: {{consecutive_5xx: 0}}
+      backend_refs: [{{endpoint: "127.0.0.1:{port}"}}]
+    - name: beta
+      reliability: {{consecutive_5xx: 0}}
+      backend_refs: [{{endpoint: "127.0.0.1:{port}"}}]
+    - name: judge
+      reliability: {{consecutive_5xx: 0}}
+      backend_refs: [{{endpoint: "127.0.0.1:{port}"}}]
+    - name: writer
+      reliability: {{consecutive_5xx: 0}}
+      backend_refs: [{{endpoint: "127.0.0.1:{port}"}}]
 routing:
   decisions:
     - name: deliberate
@@ -106,7 +118,10 @@ routing:
         type: fusion
         fusion: {{model: judge, synthesis_model: writer}}
 global:
-  gateway: {{stream_start_seconds: {stream_start_seconds}, keepalive_seconds: 0.2}}
+  gateway:
+    stream_start_seconds: {stream_start_seconds}
+    keepalive_seconds: 0.2
+    retry_base_seconds: 0.001
 """
 
 

@@ -18,6 +18,7 @@ from .scenario import (
     BROKEN,
     CALLS,
     DOWN,
+    FAILED_PANEL,
     FUSION,
     HELD,
     LOGS_NOTHING_OF,
@@ -152,7 +153,7 @@ def test_llm_prints_why_the_panel_failed_and_does_not_try_again(
     assert "panel_failed" in done.stderr
     assert "alpha" in done.stderr
     assert LOGS_NOTHING_OF not in done.stderr
-    assert (gateway.requests, models.called) == (1, ["alpha", "beta"])
+    assert (gateway.requests, models.called) == (1, FAILED_PANEL)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -14,10 +14,12 @@ from .live_gateway import LiveGateway
 from .model_server import Answer, ModelServer
 from .scenario import (
     ANSWER,
+    ATTEMPTS,
     BROKEN,
     CALLS,
     DETAILS,
     DOWN,
+    FAILED_PANEL,
     FUSION,
     HELD,
     LOGS_NOTHING_OF,
@@ -258,10 +260,10 @@ def test_failed_panel_is_a_502_that_is_not_tried_again(
     assert "alpha" in str(raised.value)
     assert LOGS_NOTHING_OF not in str(raised.value)
     assert raised.value.response.headers["x-should-retry"] == "false"
-    assert (gateway.requests, models.called) == (1, ["alpha", "beta"])
+    assert (gateway.requests, models.called) == (1, FAILED_PANEL)
 
 
-def test_failed_plain_model_is_tried_again_twice(
+def test_failed_plain_model_is_tried_again_by_the_gateway_alone(
     client: openai.OpenAI, gateway: LiveGateway, models: ModelServer
 ) -> None:
     models.answer(writer=DOWN)
@@ -269,7 +271,7 @@ def test_failed_plain_model_is_tried_again_twice(
         client.chat.completions.create(model=PLAIN, messages=ASKED)
 
     assert raised.value.status_code == 502
-    assert (gateway.requests, models.called) == (3, [PLAIN] * 3)
+    assert (gateway.requests, models.called) == (1, [PLAIN] * ATTEMPTS)
 
 
 @pytest.mark.parametrize("failing", [DOWN, Answer(PIECES, breaks_after=2)])
@@ -282,7 +284,7 @@ def test_failed_synthesis_is_not_tried_again_when_errors_count(
 
     assert raised.value.status_code == 502
     assert raised.value.response.headers["x-should-retry"] == "false"
-    assert (gateway.requests, models.called) == (1, CALLS[FUSION])
+    assert (gateway.requests, models.called) == (1, CALLS[FUSION] + ["writer"] * (ATTEMPTS - 1))
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -348,7 +350,7 @@ def test_error_after_the_stream_opened_raises(
     with pytest.raises(openai.APIError) as raised:
         list(stream)
     assert raised.value.code == "panel_failed"
-    assert (eager_gateway.requests, models.called) == (1, ["alpha", "beta"])
+    assert (eager_gateway.requests, models.called) == (1, FAILED_PANEL)
 
 
 def test_progress_chunks_do_not_disturb_the_stream_helper(client: openai.OpenAI) -> None:

@@ -16,6 +16,7 @@ from .scenario import (
     BROKEN,
     CALLS,
     DOWN,
+    FAILED_PANEL,
     FUSION,
     HELD,
     MODELS,
@@ -113,7 +114,7 @@ async def test_async_failed_panel_is_not_tried_again(
         await client.chat.completions.create(model=FUSION, messages=ASKED)
 
     assert (raised.value.status_code, raised.value.code) == (502, "panel_failed")
-    assert (gateway.requests, models.called) == (1, ["alpha", "beta"])
+    assert (gateway.requests, models.called) == (1, FAILED_PANEL)
 
 
 async def test_requests_at_once_do_not_mix(client: openai.AsyncOpenAI, models: ModelServer) -> None:

@@ -68,6 +68,8 @@ class RawServer:
     connections: int = 0
     aborted: int = 0
     """Responses whose client hung up before the last step."""
+    active: int = 0
+    """Responses under way."""
     requests: list[Received] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -117,7 +119,16 @@ class RawServer:
         steps = self.script(request)
         with self._changed:
             self.requests.append(request)
+            self.active += 1
             self._changed.notify_all()
+        try:
+            return await self._respond(stream, steps)
+        finally:
+            with self._changed:
+                self.active -= 1
+                self._changed.notify_all()
+
+    async def _respond(self, stream: SocketStream, steps: Sequence[Step]) -> bool:
         going_on = False
         async with anyio.create_task_group() as group:
             group.start_soon(self._watch, stream, group.cancel_scope)

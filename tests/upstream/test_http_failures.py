@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 
 import anyio
 import pytest
@@ -19,7 +18,11 @@ from consilience.errors import (
     UpstreamTimeoutError,
 )
 from consilience.upstream import http
-from consilience.upstream.http import HttpUpstream, Limits
+from consilience.upstream.http import Endpoint, HttpUpstream, new_session
+from consilience.upstream.limits import Limits
+from consilience.upstream.pool import single_pool
+from consilience.upstream.verdict import Verdict, verdict_on
+from support.ports import black_hole, closed_port, untrusted_port
 from support.raw_server import (
     CLOSE,
     HANG,
@@ -156,8 +159,7 @@ async def test_a_broken_connection_is_told_as_one(
 
 
 async def test_a_refused_connection_is_told_as_one(connect: Connect, hello: ChatRequest) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
+    port = closed_port()
     with pytest.raises(UpstreamConnectionError, match="could not be connected to") as caught:
         await connect(f"http://127.0.0.1:{port}/v1/chat/completions").complete(hello)
     assert str(port) not in caught.value.sentence
@@ -190,10 +192,18 @@ async def test_a_server_that_speaks_no_tls_is_told_as_such(
     assert caught.value.reason == "tls"
 
 
+async def test_a_certificate_that_nobody_trusts_is_told_as_such(
+    connect: Connect, hello: ChatRequest
+) -> None:
+    with untrusted_port() as port, pytest.raises(UpstreamConnectionError) as caught:
+        await connect(f"https://127.0.0.1:{port}/v1/chat/completions").complete(hello)
+    assert (caught.value.reason, caught.value.sent) == ("tls", False)
+
+
 async def test_a_connection_that_never_opens_lets_another_backend_try(
     connect: Connect, hello: ChatRequest
 ) -> None:
-    with _black_hole() as port, pytest.raises(UpstreamConnectionError, match="in time"):
+    with black_hole() as port, pytest.raises(UpstreamConnectionError, match="in time"):
         url = f"http://127.0.0.1:{port}/v1/chat/completions"
         await connect(url, Limits(connect_s=0.2)).complete(hello)
 
@@ -227,6 +237,25 @@ async def test_a_cancelled_call_closes_its_connection(connect: Connect, hello: C
         assert await server.until(lambda s: s.aborted == 1)
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_nobody_is_asked_again_when_the_gateway_has_closed(
+    hello: ChatRequest, streamed: bool
+) -> None:
+    async with new_session() as session:
+        upstream = HttpUpstream(session, Endpoint("http://127.0.0.1:9/v1", "x"))
+    with pytest.raises(UpstreamConnectionError, match="closing") as caught:
+        await _ask(upstream, hello, streamed=streamed)
+    assert verdict_on(caught.value) == Verdict("none", "never")
+
+
+async def test_a_new_connection_that_breaks_is_not_stale(
+    connect: Connect, hello: ChatRequest
+) -> None:
+    with raw_server([RESET]) as server, pytest.raises(UpstreamConnectionError) as caught:
+        await connect(server.url).complete(hello)
+    assert (caught.value.stale, caught.value.sent) == (False, True)
+
+
 async def test_a_stale_connection_is_replaced_without_a_word(
     connect: Connect, hello: ChatRequest
 ) -> None:
@@ -237,7 +266,7 @@ async def test_a_stale_connection_is_replaced_without_a_word(
 
     seen: list[Received] = []
     with raw_server(script) as server:
-        upstream = connect(server.url)
+        upstream = single_pool(connect(server.url), ["small"])
         await upstream.complete(hello)
         assert (await upstream.complete(hello)).text == "again"
         assert (len(server.requests), server.connections) == (3, 2)
@@ -267,17 +296,3 @@ async def _ask(upstream: HttpUpstream, request: ChatRequest, *, streamed: bool) 
         return
     async for _ in upstream.stream(request):
         pass
-
-
-@contextmanager
-def _black_hole() -> Iterator[int]:
-    """A port whose queue of waiting connections is full: further ones get no answer."""
-    with ExitStack() as stack:
-        listening = stack.enter_context(socket.socket())
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listening.getsockname())
-        yield listening.getsockname()[1]

@@ -125,6 +125,16 @@ CUTS: dict[str, tuple[list[Step], type[UpstreamError], str]] = {
         "error_body",
     ),
     "no JSON": (streamed(b"data: <html>\n\n"), UpstreamProtocolError, "protocol"),
+    "no JSON after a proper beginning": (
+        streamed(piece("par"), b"data: {\n\n"),
+        UpstreamProtocolError,
+        "protocol",
+    ),
+    "no UTF-8": (
+        streamed(piece("par"), piece("é").replace(b"\\u00e9", b"\xe9\xff")),
+        UpstreamProtocolError,
+        "protocol",
+    ),
     "no object": (streamed(event([1])), UpstreamProtocolError, "protocol"),
     "choices that are no array": (
         streamed(event({"choices": 1})),
@@ -222,7 +232,34 @@ async def test_a_silent_stream_times_out(
     connect: Connect, hello: ChatRequest, steps: list[Step]
 ) -> None:
     with raw_server(steps) as server, pytest.raises(UpstreamTimeoutError):
-        await _read(connect(server.url, Limits(idle_s=0.2)), hello)
+        await _read(connect(server.url, Limits(first_byte_s=0.2)), hello)
+
+
+async def test_a_stream_whose_head_drips_times_out(connect: Connect, hello: ChatRequest) -> None:
+    drop: list[Step] = [b"x", 0.02]
+    drip: list[Step] = [b"HTTP/1.1 200 OK\r\nx: ", *drop * 400]
+    with raw_server(drip) as server, pytest.raises(UpstreamTimeoutError):
+        await _read(connect(server.url, Limits(first_byte_s=0.2)), hello)
+
+
+async def test_a_stream_has_longer_for_its_first_event_than_for_the_next(
+    connect: Connect, hello: ChatRequest
+) -> None:
+    steps: list[Step] = [SSE_HEAD, 0.3, *[chunked(e) for e in (*PLAIN, DONE)], LAST]
+    with raw_server(steps) as server:
+        chunks = await _read(connect(server.url, Limits(first_byte_s=5, idle_s=0.2)), hello)
+    assert _text(chunks) == "Héllo"
+
+
+async def test_a_stream_without_end_is_given_up_at_the_size_of_an_answer(
+    connect: Connect, hello: ChatRequest
+) -> None:
+    endless: list[Step] = [chunked(piece("x" * 1000))] * 5000
+    with raw_server([SSE_HEAD, *endless]) as server:
+        with pytest.raises(UpstreamProtocolError, match="larger than 100000") as caught:
+            await _read(connect(server.url, Limits(max_body_bytes=100_000)), hello)
+        assert await server.until(lambda s: s.aborted == 1)
+    assert caught.value.reason == "too_large"
 
 
 async def test_an_endless_stream_ends_with_the_call_s_time(

@@ -87,6 +87,8 @@ class Completion:
     """None when the upstream did not say."""
     cost_usd: Decimal | None = None
     """None when the price or the usage is unknown; never 0 for unknown."""
+    attempts: int = 1
+    """Upstream calls it took, retries included."""
 
     @property
     def choice(self) -> Mapping[str, Any]:

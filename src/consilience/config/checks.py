@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
+from ..upstream.verdict import RETRY_CONDITIONS
 from .decision_checks import check_profile
 from .duplicates import duplicates
 from .paths import Finding, Path
 from .plugin_checks import check_plugin_settings
-from .providers import BackendRef, ProviderModel
+from .providers import BackendRef, ProviderModel, Reliability
 from .root import DEFAULT_RECIPE, Config, Listener, is_loopback
 from .validation import near
 
@@ -107,6 +108,27 @@ def _check_model(config: Config, model: ProviderModel, path: Path) -> Iterator[F
         yield Finding(refs, "every backend has weight 0, so none is ever asked")
     for j, ref in enumerate(model.backend_refs):
         yield from _check_backend(ref, (*refs, j))
+    yield from _check_reliability(model.reliability, (*path, "reliability"))
+
+
+def _check_reliability(settings: Reliability, path: Path) -> Iterator[Finding]:
+    for i, name in enumerate(settings.retry_on or ()):
+        if name not in RETRY_CONDITIONS:
+            yield Finding(
+                (*path, "retry_on", i),
+                f'"{name}" is not acted on: nothing is asked again for it',
+                near(name, RETRY_CONDITIONS, write='"{}"'),
+                warning=True,
+                looked_in=((*path, "retry_on"),),
+            )
+    if settings.health_check_timeout > settings.health_check_interval:
+        yield Finding(
+            (*path, "health_check_timeout"),
+            "a health check may take longer than the time between two of them",
+            "make it shorter than `health_check_interval`",
+            warning=True,
+            looked_in=(path,),
+        )
 
 
 def _check_served_by_looper(config: Config, model: ProviderModel, path: Path) -> Iterator[Finding]:

@@ -109,9 +109,20 @@ class Gateway(Section):
     max_messages: Positive = 2000
     """Messages that a request may have."""
     connect_timeout_seconds: Seconds = 3.0
-    """For opening a connection to a backend."""
+    """For opening a connection to a backend, name and certificate included."""
+    first_byte_timeout_seconds: Seconds = 60.0
+    """From a request for a stream to its first event."""
     idle_timeout_seconds: Seconds = 60.0
-    """The longest silence in an upstream's stream."""
+    """The longest silence in an upstream's stream. Comments do not break it."""
+    max_upstream_calls: Positive | None = None
+    """Upstream calls that one request may make, retries included. Default: three for each of the
+    panel's seats, of its judges and of its writers."""
+    retry_count: Annotated[int, Field(strict=True, ge=0, le=10)] = 2
+    """Calls beyond the first that one call may become, at backends it has been at."""
+    retry_base_seconds: Seconds = 0.5
+    """The pause before the first retry is drawn from 0 to this, and each further range is twice as long."""
+    retry_cap_seconds: Seconds = 8.0
+    """The longest such range."""
 
 
 class GlobalBase(Section):

@@ -59,7 +59,6 @@ _GLOBAL: Mapping[str, str] = {
     "global.router.skip_processing": "a request cannot ask to skip routing",
     "global.router.model_selection": "a decision's models are taken by `weight`, or in order",
     "global.router.learning": "routing does not adapt to past requests",
-    "providers.models[].reliability": "calls are retried and balanced by this gateway's own rules",
     "providers.models[].external_model_ids": "backends are sent `provider_model_id`",
 }
 

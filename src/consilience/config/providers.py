@@ -8,10 +8,19 @@ from decimal import Decimal
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
 
-from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr
 
 from ..loopers.reasoning import ReasoningDialect
-from .fields import HeaderName, Line, Name, NotNegative, SecretHeader, SecretHeaders, Section
+from .fields import (
+    Duration,
+    HeaderName,
+    Line,
+    Name,
+    NotNegative,
+    SecretHeader,
+    SecretHeaders,
+    Section,
+)
 from .paths import KEY_LIKE
 
 CHAT_PATH = "/v1/chat/completions"
@@ -164,6 +173,43 @@ class Pricing(Section):
     """Prompt tokens written to the provider's cache; None: as `prompt_per_1m`."""
 
 
+def _conditions(value: object) -> object:
+    """Reads `a,b` as a list of names."""
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.split(",") if word.strip())
+    return value
+
+
+def _server_path(value: str) -> str:
+    if not value.startswith("/") or any(c.isspace() for c in value):
+        raise ValueError("must be a path on the server, such as /health")
+    return value
+
+
+class Reliability(Section):
+    """`reliability` of a model: how its backends share the calls, and when one is left out.
+
+    What is not set is as for a model without this block.
+    """
+
+    lb_policy: Literal["round_robin", "least_request"] = "round_robin"
+    """`least_request`: of two drawn by weight, the one with fewer calls in flight."""
+    retry_count: Annotated[int, Field(strict=True, ge=0, le=10)] | None = None
+    """In place of `global.gateway.retry_count`."""
+    retry_on: Annotated[tuple[Line, ...], BeforeValidator(_conditions)] | None = None
+    """Names of failures, a list or separated by commas; only these are asked again."""
+    consecutive_5xx: NotNegative | None = None
+    """Failures in a row (5xx, timeouts, broken connections) that eject a backend; 0: never. Default: 5."""
+    base_ejection_time: Duration | None = None
+    """Seconds of the first ejection; the next ones are longer. Default: 30."""
+    max_ejection_percent: Annotated[int, Field(strict=True, ge=0, le=100)] | None = None
+    """Share of the backends that may be ejected; one may always be, and one is always left."""
+    health_check_path: Annotated[Line, AfterValidator(_server_path)] | None = None
+    """Asked of every backend at intervals; without it nothing is."""
+    health_check_interval: Duration = 10.0
+    health_check_timeout: Duration = 2.0
+
+
 class ProviderModel(Section):
     """A model that requests and decisions may name."""
 
@@ -176,6 +222,7 @@ class ProviderModel(Section):
     api_format: Literal["openai", "anthropic"] = "openai"
     """Wire format of its backends; both are spoken to in OpenAI's."""
     pricing: Pricing | None = None
+    reliability: Reliability = Reliability()
     backend_refs: tuple[BackendRef, ...] = ()
     """Where it is served; several share the calls by weight."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.types import Scope, Send
 
 from ..chat.codec import encode
-from ..errors import ConsilienceError
+from ..errors import ConsilienceError, UpstreamError
 from ..telemetry.log import log_failure
 
 
@@ -37,11 +37,16 @@ def error_body(exc: ConsilienceError) -> dict[str, Any]:
 
 
 def error_headers(exc: ConsilienceError) -> dict[str, str]:
-    """Gives `Retry-After`, and `x-should-retry: false` once money was spent."""
+    """Gives `Retry-After`, and `x-should-retry: false` where repeating the request helps nobody.
+
+    That is once money was spent, or when we have asked again ourselves: retries of several layers
+    multiply.
+    """
     headers: dict[str, str] = {}
     if exc.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(exc.retry_after_s)))
-    if exc.spent:
+    repeated = isinstance(exc, UpstreamError) and exc.attempts > 1 and exc.status >= 500
+    if exc.spent or repeated:
         headers["x-should-retry"] = "false"
     if exc.status == 401:
         headers["www-authenticate"] = "Bearer"

@@ -129,6 +129,8 @@ class StageRecord:
     called: bool = True
     """False for a seat that was cancelled while it still waited for its turn, and for an answer that
     was in hand."""
+    attempts: int = 1
+    """Upstream calls that it became, retries included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +224,11 @@ class Looper(ABC, Generic[OptionsT]):
     @property
     def width(self) -> int:
         """Upstream calls that this looper may have in flight at once."""
+        return 1
+
+    @property
+    def calls(self) -> int:
+        """Upstream calls that this looper and its delivery may ask for, fallbacks included."""
         return 1
 
     @property

@@ -8,6 +8,7 @@ shown; what they say is logged at debug level, without keys.
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,34 +23,23 @@ from ..chat.chunks import as_chunks
 from ..chat.codec import Body, encode
 from ..chat.completion import Completion
 from ..chat.request import ChatRequest
-from ..chat.sse import EventTooLargeError, SSEDecoder
 from ..errors import (
     UpstreamConnectionError,
     UpstreamError,
     UpstreamProtocolError,
     UpstreamStatusError,
-    UpstreamTimeoutError,
 )
 from ..telemetry.log import log
-from .answer import finishes, parse_chunk, parse_completion, rejected_param, retry_after
+from .answer import parse_chunk, parse_completion, rejected_param, retry_after
+from .events import Events
+from .foreign import our_errors
+from .limits import Limits
 
 ERROR_BODY_BYTES = 8192
 ERROR_BODY_SECONDS = 2.0
 """How long an error's body may take; its status is known by then and is told in any case."""
 DEPTH_HEADER = "x-vsr-fusion-depth"
 _KEY = re.compile(r"(?i)\b(?:bearer\s+|sk-|key-)[\w.~+/=*-]{6,}")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of one upstream call."""
-
-    connect_s: float = 3.0
-    idle_s: float = 60.0
-    """Longest time without an event of a stream. Comments do not count as events."""
-    total_s: float = 1200.0
-    max_body_bytes: int = 32 << 20
-    max_event_bytes: int = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +64,17 @@ class HttpUpstream:
         self._endpoint = endpoint
         self._limits = limits or Limits()
         self._url = URL(endpoint.url)
-        self._whole = aiohttp.ClientTimeout(
-            total=self._limits.total_s, sock_connect=self._limits.connect_s
-        )
-        self._streamed = aiohttp.ClientTimeout(
+        self._timeout = aiohttp.ClientTimeout(
             total=self._limits.total_s,
+            connect=self._limits.connect_s,  # covers name resolution, which the other one does not
             sock_connect=self._limits.connect_s,
-            sock_read=self._limits.idle_s,
         )
 
     async def complete(self, request: ChatRequest) -> Completion:
         """Asks for a whole answer; see `Upstream.complete`."""
         body = {k: v for k, v in request.body.items() if k not in ("stream", "stream_options")}
         with self._logged():
-            async with self._post(request, body, self._whole) as response:
+            async with self._post(request, body) as response:
                 raw = await self._read(response, request.model)
             return parse_completion(raw, request.model, response.content_type)
 
@@ -101,13 +88,14 @@ class HttpUpstream:
         }
         model = request.model
         with self._logged():
-            async with self._post(request, body, self._streamed) as response:
+            first_byte = anyio.current_time() + self._limits.first_byte_s
+            async with self._post(request, body, first_byte) as response:
                 if response.content_type != "text/event-stream":
                     raw = await self._read(response, model)
                     for chunk in as_chunks(parse_completion(raw, model, response.content_type)):
                         yield chunk
                     return
-                events = _Events(response, self._limits, model)
+                events = Events(response, self._limits, model, first_byte)
                 while batch := await events.next():
                     for data in batch:
                         chunk = parse_chunk(data, model)
@@ -115,12 +103,16 @@ class HttpUpstream:
                         yield chunk
             events.check_end()
 
-    def _post(self, request: ChatRequest, body: Body, timeout: aiohttp.ClientTimeout) -> _Exchange:
+    def _post(self, request: ChatRequest, body: Body, head_by: float = math.inf) -> _Exchange:
+        if self._session.closed:  # a call that broke when the gateway closed, and would be repeated
+            raise UpstreamConnectionError(
+                "is not asked: this gateway is closing", model=request.model, reason="closing"
+            )
         try:
             data = encode({**body, "model": self._endpoint.model})
         except ValueError as exc:
             raise UpstreamProtocolError(
-                f"the request cannot be sent: {exc}", model=request.model
+                f"the request cannot be sent: {exc}", model=request.model, reason="unsendable"
             ) from exc
         headers = {**self._own_headers(request), "content-type": "application/json"}
         if request.depth:
@@ -131,7 +123,7 @@ class HttpUpstream:
                 self._url,
                 data=data,
                 headers=headers,
-                timeout=timeout,
+                timeout=self._timeout,
                 allow_redirects=False,
                 trace_request_ctx=seen,
             )
@@ -142,7 +134,7 @@ class HttpUpstream:
                 raise
             return response
 
-        return _Exchange(post, request.model)
+        return _Exchange(post, request.model, head_by)
 
     def _own_headers(self, request: ChatRequest) -> Mapping[str, str]:
         own = self._endpoint.headers
@@ -174,7 +166,7 @@ class HttpUpstream:
         limit = self._limits.max_body_bytes
         pieces: list[bytes] = []
         size = response.content_length or 0
-        with _foreign(model):
+        with our_errors(model):
             if size <= limit:
                 size = 0
                 async for piece in response.content.iter_any():
@@ -194,9 +186,10 @@ class HttpUpstream:
         try:
             yield
         except UpstreamError as exc:
+            stale = isinstance(exc, UpstreamConnectionError) and exc.stale
             log(
                 "upstream_failed",
-                level=logging.WARNING,
+                level=logging.DEBUG if stale else logging.WARNING,
                 model=exc.model,
                 url=str(self._url.with_query(None)),
                 reason=exc.reason,
@@ -210,87 +203,35 @@ class _Exchange:
     """One POST, closed on leaving; foreign exceptions on entering are mapped to ours."""
 
     def __init__(
-        self, post: Callable[[SimpleNamespace], Awaitable[aiohttp.ClientResponse]], model: str
+        self,
+        post: Callable[[SimpleNamespace], Awaitable[aiohttp.ClientResponse]],
+        model: str,
+        head_by: float,
     ) -> None:
         self._post = post
         self._model = model
+        self._head_by = head_by
 
     async def __aenter__(self) -> aiohttp.ClientResponse:
         seen = SimpleNamespace(reused=False)
-        with _foreign(self._model):
+        seconds = self._head_by - anyio.current_time()
+        with our_errors(self._model), anyio.fail_after(seconds):
             try:
                 self._response = await self._post(seen)
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as exc:
                 # An idle connection that the server was closing just then: it never saw the
-                # request, so asking again costs nothing. A new connection gets no second chance.
+                # request, so asking again costs nothing.
                 if not seen.reused:
                     raise
-                self._response = await self._post(seen)
+                raise UpstreamConnectionError(
+                    "the connection broke", model=self._model, stale=True
+                ) from exc
         return self._response
 
     async def __aexit__(self, *exc: object) -> None:
         # A response read to its end has given its connection back, and this does nothing. One left
         # early must lose it, or the model goes on working for nobody.
         self._response.close()
-
-
-class _Events:
-    """The events of a streamed response up to its end mark."""
-
-    def __init__(self, response: aiohttp.ClientResponse, limits: Limits, model: str) -> None:
-        self._response = response
-        self._decoder = SSEDecoder(limits.max_event_bytes)
-        self._idle_s = limits.idle_s
-        self._model = model
-        self._over = False
-        self._marked = False
-        self._spoke = False
-        self._finished = False
-
-    async def next(self) -> list[bytes]:
-        """Gives the data of the next events, at least one; none at the end.
-
-        Raises:
-            UpstreamError: the connection broke, or no event came for too long.
-        """
-        events: list[bytes] = []
-        with _foreign(self._model), anyio.fail_after(self._idle_s):
-            while not events and not self._over:
-                piece = await self._response.content.readany()
-                events = self._decoder.feed(piece) if piece else self._decoder.flush()
-                self._over = not piece
-        for position, data in enumerate(events):
-            if data.strip() == b"[DONE]":
-                self._over = self._marked = True
-                await _run_out(self._response)
-                return events[:position]
-        return events
-
-    def note(self, chunk: Body) -> None:
-        """Remembers what a chunk says of the answer's end."""
-        self._spoke = self._spoke or bool(chunk.get("choices"))
-        self._finished = self._finished or finishes(chunk)
-
-    def check_end(self) -> None:
-        """Refuses a stream that ended before its answer did.
-
-        Raises:
-            UpstreamProtocolError: neither a finish reason nor `[DONE]` was there, or no choices.
-        """
-        if not (self._finished or self._marked):
-            raise UpstreamProtocolError(
-                "the answer was cut off before its end", model=self._model, reason="truncated"
-            )
-        if not self._spoke:
-            raise UpstreamProtocolError("the answer has no choices", model=self._model)
-
-
-def _without_keys(text: str, headers: Mapping[str, str]) -> str:
-    for value in headers.values():
-        for word in value.split():
-            if len(word) >= 6:
-                text = text.replace(word, "[redacted]")
-    return _KEY.sub("[redacted]", text)
 
 
 async def _error_body(response: aiohttp.ClientResponse) -> bytes:
@@ -303,13 +244,6 @@ async def _error_body(response: aiohttp.ClientResponse) -> bytes:
                 break
             raw += piece
     return raw
-
-
-async def _run_out(response: aiohttp.ClientResponse) -> None:
-    """Reads what follows `[DONE]`, normally just the end: the connection can be used again."""
-    with anyio.move_on_after(0.05), suppress(aiohttp.ClientError, OSError):
-        while not response.content.at_eof():
-            await response.content.readany()
 
 
 async def _note_reuse(_session: object, context: SimpleNamespace, _params: object) -> None:
@@ -330,33 +264,6 @@ def new_session() -> aiohttp.ClientSession:
     )
 
 
-@contextmanager
-def _foreign(model: str) -> Iterator[None]:
-    """Turns the client library's exceptions into ours; the first class that fits wins."""
-    try:
-        yield
-    except UpstreamError:
-        raise
-    except aiohttp.ConnectionTimeoutError as exc:  # another backend may well take the call
-        raise UpstreamConnectionError("could not be connected to in time", model=model) from exc
-    except TimeoutError as exc:  # aiohttp's other timeouts are this too
-        raise UpstreamTimeoutError("did not answer in time", model=model) from exc
-    except aiohttp.ClientConnectorDNSError as exc:
-        raise UpstreamConnectionError("its host name does not resolve", model=model) from exc
-    except aiohttp.ClientSSLError as exc:
-        raise UpstreamConnectionError(
-            "its TLS certificate or handshake failed", model=model, reason="tls"
-        ) from exc
-    except aiohttp.ClientConnectorError as exc:
-        raise UpstreamConnectionError("could not be connected to", model=model) from exc
-    except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, OSError) as exc:
-        raise UpstreamConnectionError("the connection broke", model=model) from exc
-    except EventTooLargeError as exc:
-        raise UpstreamProtocolError(str(exc), model=model, reason="too_large") from exc
-    except (aiohttp.ClientError, ValueError) as exc:
-        raise UpstreamProtocolError("the answer is not proper HTTP", model=model) from exc
-
-
 __all__ = [
     "DEPTH_HEADER",
     "Endpoint",
@@ -368,3 +275,11 @@ __all__ = [
     "rejected_param",
     "retry_after",
 ]
+
+
+def _without_keys(text: str, headers: Mapping[str, str]) -> str:
+    for value in headers.values():
+        for word in value.split():
+            if len(word) >= 6:
+                text = text.replace(word, "[redacted]")
+    return _KEY.sub("[redacted]", text)

@@ -1,135 +1,77 @@
-"""Model names to upstreams: weights, failover between a model's backends, prices."""
+"""Every model that can be asked, by name."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+import random
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from decimal import Decimal
 
 from ..chat.codec import Body
 from ..chat.completion import Completion, Usage
 from ..chat.request import ChatRequest
-from ..errors import UpstreamConnectionError, UpstreamError
+from .balance import Backend, Member
 from .base import Upstream
-
-_MILLION = Decimal(1_000_000)
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """What a model costs, in dollars per million tokens."""
-
-    prompt: Decimal
-    completion: Decimal
-    cached_prompt: Decimal | None = None
-    """Of prompt tokens the upstream did not read again; None: like any other prompt token."""
-
-    def cost(self, usage: Usage) -> Decimal:
-        """The price of one call. Cached tokens are part of the prompt tokens (OpenAI's count)."""
-        cached = (
-            min(usage.cached_tokens, usage.prompt_tokens) if self.cached_prompt is not None else 0
-        )
-        fresh = usage.prompt_tokens - cached
-        total = fresh * self.prompt + usage.completion_tokens * self.completion
-        return (total + cached * (self.cached_prompt or Decimal(0))) / _MILLION
-
-
-@dataclass(slots=True)
-class Member:
-    """A model's backends, in turn by weight (smooth weighted round robin)."""
-
-    backends: Sequence[tuple[Upstream, int]]
-    price: Price | None = None
-    _credit: list[int] = field(default_factory=list)
-
-    def in_turn(self) -> Sequence[Upstream]:
-        """The backends to try for one call: the one whose turn it is, then the others."""
-        if len(self.backends) == 1:
-            return (self.backends[0][0],)
-        self._credit = self._credit or [0] * len(self.backends)
-        weights = [weight for _, weight in self.backends]
-        if not any(weights):
-            weights = [1] * len(weights)
-        for i, weight in enumerate(weights):
-            self._credit[i] += weight
-        best = max(range(len(self._credit)), key=self._credit.__getitem__)
-        self._credit[best] -= sum(weights)
-        # a backend of weight 0 has no turn of its own: it stands in when all others are away
-        order = sorted(
-            range(len(weights)), key=lambda i: (i != best, not weights[i], -self._credit[i])
-        )
-        return tuple(self.backends[i][0] for i in order)
+from .calls import Allowance, Calls
+from .checks import ActiveCheck
 
 
 class Pool:
-    """Every model that can be asked. Itself an `Upstream`: `request.model` says whom."""
+    """The models and their backends, for all requests. Itself an `Upstream`.
 
-    def __init__(self, members: Mapping[str, Member], *, other: Upstream | None = None) -> None:
+    `request.model` says whom to ask. A request whose calls are to be counted together gets its own
+    view of the pool from `calls`.
+    """
+
+    def __init__(
+        self,
+        members: Mapping[str, Member],
+        *,
+        other: Member | None = None,
+        checks: Sequence[ActiveCheck] = (),
+        draw: Callable[[], float] = random.random,
+    ) -> None:
         """
         Args:
             members: by configured name.
             other: serves every name that is not a member (the looper endpoint), if there is one.
+            checks: what is to be asked of the backends at intervals; see `checks.checking`.
+            draw: gives a random number from 0 up to 1, for jitter and balancing.
         """
         self._members = members
-        self._other = Member(((other, 1),)) if other is not None else None
+        self._other = other
+        self._draw = draw
+        self.checks = tuple(checks)
+        """Active checks of the backends; whoever opens the pool runs them."""
 
     def serves(self, model: str) -> bool:
         """Whether there is anyone to ask for this model."""
-        return model in self._members or self._other is not None
+        return self.member(model) is not None
+
+    def member(self, model: str) -> Member | None:
+        """Gives who serves a model."""
+        return self._members.get(model, self._other)
 
     def cost(self, model: str, usage: Usage | None) -> Decimal | None:
         """What a call cost in dollars; None when usage or price is unknown."""
-        member = self._members.get(model)
-        if usage is None or member is None or member.price is None:
-            return None
-        return member.price.cost(usage)
+        member = self.member(model)
+        return member.cost(usage) if member is not None else None
+
+    def calls(self, allowance: Allowance | None = None) -> Calls:
+        """Gives one request's view; without an allowance it may make any number of calls."""
+        return Calls(self.member, allowance or Allowance(), draw=self._draw)
 
     async def complete(self, request: ChatRequest) -> Completion:
-        """Asks the model's backends in turn; the next one only when there was no connection.
+        """Asks for a whole answer; see `Upstream.complete`."""
+        return await self.calls().complete(request)
 
-        One that broke before the answer was whole counts as none.
-        """
-        failure: UpstreamError | None = None
-        for upstream in self._member(request.model).in_turn():
-            try:
-                completion = await upstream.complete(request)
-            except UpstreamConnectionError as exc:
-                failure = exc
-                continue
-            cost = self.cost(request.model, completion.usage)
-            return replace(completion, cost_usd=cost) if cost is not None else completion
-        raise failure or self._nobody(request.model)
-
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[Body, None]:
-        """Streams from the model's backends in turn; the next one only before the first chunk."""
-        failure: UpstreamError | None = None
-        for upstream in self._member(request.model).in_turn():
-            begun = False
-            try:
-                async with aclosing(upstream.stream(request)) as chunks:
-                    async for chunk in chunks:
-                        begun = True
-                        yield chunk
-            except UpstreamConnectionError as exc:
-                if begun:
-                    raise
-                failure = exc
-                continue
-            return
-        raise failure or self._nobody(request.model)
-
-    def _member(self, model: str) -> Member:
-        member = self._members.get(model, self._other)
-        if member is None or not member.backends:
-            raise self._nobody(model)
-        return member
-
-    @staticmethod
-    def _nobody(model: str) -> UpstreamError:
-        return UpstreamConnectionError("has no backend", model=model)
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Body, None]:
+        """Asks for an answer in chunks; see `Upstream.stream`."""
+        return self.calls().stream(request)
 
 
 def single_pool(upstream: Upstream, models: Sequence[str]) -> Pool:
-    """A pool in which one upstream serves every model."""
-    return Pool({name: Member(((upstream, 1),)) for name in models}, other=upstream)
+    """A pool in which one upstream serves every model, without retries."""
+    return Pool(
+        {name: Member((Backend(upstream),)) for name in models},
+        other=Member((Backend(upstream),)),
+    )

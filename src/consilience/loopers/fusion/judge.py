@@ -129,6 +129,7 @@ async def run_judge(
                 latency_ms=ms_since(begun),
                 usage=reply.usage,
                 cost_usd=reply.cost_usd,
+                attempts=reply.attempts,
             )
         )
         analysis = parse_analysis(reply)
@@ -184,6 +185,7 @@ def _failed(exc: Exception, model: str, begun: float) -> StageRecord:
         status="timeout" if reason == "timeout" else "failed",
         latency_ms=ms_since(begun),
         reason=reason,
+        attempts=exc.attempts if isinstance(exc, UpstreamError) else 1,
     )
 
 

@@ -106,6 +106,12 @@ class Fusion(Looper[FusionOptions]):
         return min(self.options.max_concurrent or len(self.seats), len(self.seats))
 
     @property
+    def calls(self) -> int:
+        judges = distinct([self.judge_model, *self.options.fallback_models])
+        writers = distinct([self.synthesis_model, *self.options.fallback_models])
+        return len(self.seats) + len(judges) + len(writers)
+
+    @property
     def judge_model(self) -> str:
         """Who compares: `model`, else the first panel model."""
         return self.options.model or self.seats[0].model

@@ -60,6 +60,8 @@ class FailedSeat:
     completion: Completion | None = None
     called: bool = True
     """False when the seat was still waiting for its turn."""
+    attempts: int = 1
+    """Upstream calls that were made for it."""
 
     def as_body(self) -> dict[str, Any]:
         """The entry of `failed_models`."""
@@ -88,6 +90,7 @@ class Panel:
                 usage=r.completion.usage,
                 cost_usd=r.completion.cost_usd,
                 seat=r.seat,
+                attempts=r.completion.attempts,
             )
             for r in self.responses
         ]
@@ -102,6 +105,7 @@ class Panel:
                 reason=f.reason,
                 seat=f.seat,
                 called=f.called,
+                attempts=f.attempts,
             )
             for f in self.failures
         ]
@@ -348,7 +352,14 @@ def _failed_by(
         retry_after_s=exc.retry_after_s,
         usage=completion.usage if completion else None,
         completion=completion,
+        attempts=_attempts(exc, completion),
     )
+
+
+def _attempts(exc: ConsilienceError, completion: Completion | None) -> int:
+    if completion is not None:  # it did come, and is of no use
+        return completion.attempts
+    return exc.attempts if isinstance(exc, UpstreamError) else 1
 
 
 def _close(state: _Round, *, timed_out: bool) -> Panel:

@@ -123,6 +123,8 @@ def stage_body(record: StageRecord) -> dict[str, Any]:
         body["seat"] = record.seat
     if record.reason:
         body["reason"] = record.reason
+    if record.attempts > 1:
+        body["attempts"] = record.attempts
     return body
 
 

@@ -130,11 +130,13 @@ def _edit(message: dict[str, Any], change: Callable[[str], str], *, at: int | No
     message["content"] = parts
 
 
-async def score(recipe: str, config: Config, probes: Sequence[Probe]) -> Score:
+async def score(
+    recipe: str, config: Config, probes: Sequence[Probe], model: str | None = None
+) -> Score:
     """Routes every probe by the configuration's first auto alias."""
     alias = config.global_.router.auto_names[0]
     misses = []
-    async with prepared_router(config) as router:
+    async with prepared_router(config, embedding_model=model) as router:
         for probe in probes:
             considered = await router.consider(
                 ChatRequest.from_body({**probe.body, "model": alias}), {}
@@ -206,7 +208,9 @@ def least_of(text: str) -> dict[str, float]:
     return {name.strip(): float(share) for name, _, share in pairs}
 
 
-async def run(folder: Path, only: str | None, least: Mapping[str, float]) -> int:
+async def run(
+    folder: Path, only: str | None, least: Mapping[str, float], model: str | None = None
+) -> int:
     """Scores, prints and gives the exit code."""
     recipes = recipes_in(folder)
     if only is not None:
@@ -222,7 +226,7 @@ async def run(folder: Path, only: str | None, least: Mapping[str, float]) -> int
             print(f"{name}: {exc}", file=sys.stderr)
             return 1
         manifest = YAML(typ="safe").load(path / PROBES)
-        scores.append(await score(name, config, list(probes_of(manifest))))
+        scores.append(await score(name, config, list(probes_of(manifest)), model))
         print("\n".join(report_of(scores[-1])))
     total = sum(scored.total for scored in scores)
     right = total - sum(len(scored.misses) for scored in scores)
@@ -238,5 +242,6 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--recipe")
     parser.add_argument("--min", type=least_of, default={}, dest="least")
-    arguments = parser.parse_args()
-    sys.exit(anyio.run(run, arguments.folder, arguments.recipe, arguments.least))
+    parser.add_argument("--model", help="an embedding model, in place of the configured one")
+    options = parser.parse_args()
+    sys.exit(anyio.run(run, options.folder, options.recipe, options.least, options.model))

@@ -46,7 +46,12 @@ _KEPT_ENCODERS = 2
 
 
 async def prepare(
-    router: Router, config: Config, open_session: OpenSession, complete: Complete | None = None
+    router: Router,
+    config: Config,
+    open_session: OpenSession,
+    complete: Complete | None = None,
+    *,
+    embedding_model: str | None = None,
 ) -> None:
     """Gives a router's signals their models; does nothing when no signal in use needs any.
 
@@ -58,13 +63,14 @@ async def prepare(
         config: what it was made from.
         open_session: gives the client session, when something is reached over HTTP.
         complete: asks configured models; None: no helper is ever asked, as in a dry run.
+        embedding_model: takes the place of the configured one.
     """
     if not router.needs_models:
         return
     embed: Embed | None = None
     if router.needs_embedding:
         try:
-            embed = await _embed(config, open_session)
+            embed = await _embed(config, open_session, embedding_model)
         except EmbeddingError as exc:
             log.error("embedding_model_missing", extra={"reason": str(exc)})
     ask = None if complete is None else Helpers(config, open_session, complete).ask
@@ -72,8 +78,15 @@ async def prepare(
 
 
 @asynccontextmanager
-async def prepared_router(config: Config) -> AsyncIterator[Router]:
-    """Gives a router whose signals can be evaluated, for a dry run: no model is asked."""
+async def prepared_router(
+    config: Config, *, embedding_model: str | None = None
+) -> AsyncIterator[Router]:
+    """Gives a router whose signals can be evaluated, for a dry run: no model is asked.
+
+    Args:
+        config: what it is made from.
+        embedding_model: takes the place of the configured one.
+    """
     router, sessions = Router(config), list[aiohttp.ClientSession]()
 
     async def open_session() -> aiohttp.ClientSession:
@@ -81,7 +94,7 @@ async def prepared_router(config: Config) -> AsyncIterator[Router]:
         return sessions[-1]
 
     try:
-        await prepare(router, config, open_session)
+        await prepare(router, config, open_session, embedding_model=embedding_model)
         yield router
     finally:
         for session in sessions:
@@ -150,13 +163,15 @@ def _request(
     )
 
 
-async def _embed(config: Config, open_session: OpenSession) -> Embed:
+async def _embed(config: Config, open_session: OpenSession, instead: str | None) -> Embed:
     settings = config.global_.semantic
     remote = settings.remote
-    if remote is not None:
+    if remote is not None and instead is None:
         floor = remote.similarity_floor
         return _as_capability(await _remote(remote, open_session), floor)
-    name = settings.model or (await anyio.to_thread.run_sync(default_embedding_model)).name
+    name = (
+        instead or settings.model or (await anyio.to_thread.run_sync(default_embedding_model)).name
+    )
     known = embedding_model(name)
     own, axes = (known.floor, known.axes) if known is not None else (0.0, 0.0)
     floor = own if settings.model_floor is None else settings.model_floor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -15,11 +15,21 @@ FAMILIES = ("domain", "task", "fact_check", "user_feedback", "jailbreak", "compl
 """What there are examples of: `<family>.jsonl`."""
 _FRAMED = frozenset({"domain"})
 """Families for which it must not matter how an answer is asked for."""
-_ORDINARY = {"jailbreak": "benign"}
-"""Families to which ordinary prompts (`task`) are added, and the label that they have there. In them
-what is rare among the examples is taken to be rare."""
-_EVERY = 3
-"""Which of them: attacks are rare in life, but a guard that takes them for as rare lets most pass."""
+_WORK = frozenset(
+    {
+        *("solve", "write_code", "fix_code", "design", "plan", "create", "message", "rework"),
+        *("chat", "feedback", "advise"),
+    }
+)
+"""Kinds of work for which no facts are looked up."""
+_ORDINARY: Mapping[str, tuple[str, int, frozenset[str] | None]] = {
+    "jailbreak": ("benign", 3, None),
+    "fact_check": ("no_fact_check_needed", 3, _WORK),
+}
+"""Families to which ordinary prompts (`task`) are added: the label that they have there, every
+which one is added, of which labels of their own (None: of all)."""
+_RARE = frozenset({"jailbreak"})
+"""Families in which what is rare among the examples is taken to be rare."""
 
 
 @cache
@@ -28,12 +38,14 @@ def examples_of(family: str) -> Sequence[Example]:
 
     Those of subjects come a second time with phrases around them that say how to answer
     (`phrases.jsonl`), each phrase once under every label: what is under all labels says nothing, so
-    that "with sources" is no sign of law. Attacks stand among more ordinary prompts than their file
-    has, as they do in life.
+    that "with sources" is no sign of law. Attacks, and wishes for facts, stand among more ordinary
+    prompts than their files have, as they do in life.
     """
     own = [Example(entry["text"], entry["label"]) for entry in _entries(family)]
     if family in _ORDINARY:
-        ordinary = (Example(e["text"], _ORDINARY[family]) for e in _entries("task")[::_EVERY])
+        label, every, labels = _ORDINARY[family]
+        fitting = [e for e in _entries("task") if labels is None or e["label"] in labels]
+        ordinary = (Example(e["text"], label) for e in fitting[::every])
         own = list({example.text: example for example in (*ordinary, *own)}.values())
     if family not in _FRAMED:
         return tuple(own)
@@ -44,7 +56,7 @@ def examples_of(family: str) -> Sequence[Example]:
 
 def counts_share(family: str) -> bool:
     """Whether a label is likelier that more of the family's examples have."""
-    return family in _ORDINARY
+    return family in _RARE
 
 
 @cache

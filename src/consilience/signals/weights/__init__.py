@@ -16,7 +16,7 @@ import numpy as np
 
 from ..learning import Learned
 
-_VERSION = 4
+_VERSION = 5
 """Of the features and of the way of training: another one makes every kept file stale."""
 _BREAK = "\n"
 
@@ -42,7 +42,7 @@ def kept(family: str, identity: str, source: bytes) -> Learned | None:
             by_vector=arrays["by_vector"].astype(np.float32),
             by_word=arrays["by_word"].astype(np.float32),
             by_figure=arrays["by_figure"].astype(np.float32),
-            share=arrays["share"],
+            lean=arrays["lean"],
             rare=float(arrays["rare"]),
             temperature=float(arrays["temperature"]),
             left_out_accuracy=float(arrays["left_out_accuracy"]),
@@ -61,7 +61,7 @@ def as_file(learned: Learned, identity: str, source: bytes) -> bytes:
         by_vector=learned.by_vector.astype(np.float16),
         by_word=learned.by_word.astype(np.float16),
         by_figure=learned.by_figure.astype(np.float16),
-        share=learned.share.astype(np.float32),
+        lean=learned.lean.astype(np.float32),
         rare=np.array(learned.rare),
         temperature=np.array(learned.temperature),
         left_out_accuracy=np.array(learned.left_out_accuracy),

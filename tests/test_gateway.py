@@ -220,7 +220,7 @@ async def test_the_deadline_holds_for_the_whole_request() -> None:
 async def test_a_wide_request_needs_room_for_all_its_calls() -> None:
     upstream = ScriptedUpstream(fusion_script(a=NEVER))
     async with (
-        Gateway(_config(gateway="max_in_flight: 2"), upstream=upstream) as gateway,
+        Gateway(_config(gateway="max_in_flight: 2, max_queued: 0"), upstream=upstream) as gateway,
         anyio.create_task_group() as group,
     ):
         group.start_soon(gateway.complete, {"model": "a", "messages": HELLO})

@@ -13,6 +13,7 @@ ConsilienceError
 ├─ RequestTimeoutError            408  request_timeout      the client was too slow
 ├─ RateLimitedError               429  rate_limit_exceeded  Retry-After
 ├─ OverloadedError                503  overloaded           Retry-After
+├─ ShuttingDownError              503  shutting_down        Retry-After
 ├─ UnsupportedAlgorithmError      501  unsupported_algorithm
 ├─ DeadlineExceededError          504  deadline_exceeded    the whole request ran out of time
 ├─ UpstreamError                  502  upstream_error
@@ -149,6 +150,13 @@ class OverloadedError(ConsilienceError):
     status = 503
     type = "overloaded_error"
     code = "overloaded"
+
+
+class ShuttingDownError(ConsilienceError):
+    """The gateway is stopping; another instance, or the next one here, will answer."""
+
+    status = 503
+    code = "shutting_down"
 
 
 class UnsupportedAlgorithmError(ConsilienceError):

@@ -19,6 +19,7 @@ import aiohttp
 import anyio
 
 from . import signal_models
+from .admission import Admission, Bounds
 from .backends import LocalServer, build_pool, local_models
 from .chat.completion import Completion
 from .chat.request import ChatRequest
@@ -28,7 +29,6 @@ from .errors import (
     ConsilienceError,
     DeadlineExceededError,
     InvalidRequestError,
-    OverloadedError,
     UpstreamConnectionError,
     UpstreamStatusError,
 )
@@ -135,8 +135,8 @@ class Gateway:
         """Of the client keys that requests over HTTP must carry one of; empty: everybody may."""
         self._users = 0
         self._unused = anyio.Event()
-        self.in_flight = 0
-        """Upstream calls that the requests now running may have at once."""
+        self.admission = Admission(self.bounds)
+        """Who may start now. Handed on when the gateway is replaced."""
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -187,6 +187,17 @@ class Gateway:
         """Closes every connection and stops local models."""
         self._pool = self._client = None
         await self._open.aclose()
+
+    @property
+    def bounds(self) -> Bounds:
+        """What the configuration lets in."""
+        limits = self._limits
+        return Bounds(limits.max_in_flight, limits.max_queued, limits.max_queue_seconds)
+
+    @property
+    def in_flight(self) -> int:
+        """Upstream calls that the requests now running may have at once."""
+        return self.admission.in_flight
 
     @property
     def ready(self) -> bool:
@@ -256,7 +267,7 @@ class Gateway:
         run = _Run(sent_on, headers, route, begun, self._new_id(), int(self._unix_time()))
         progress = route.looper.wants_progress
         await emit(Routed(route_headers(route), progress, run.id, run.created, route.requested))
-        width = self._reserve(route)
+        permit = await self.admission.enter(route.looper.width)
         try:
             with anyio.fail_after(self._timeout_s):
                 outcome = await self._deliberate(run, pool, emit)
@@ -268,7 +279,7 @@ class Gateway:
                 raise
             raise failure from exc
         finally:
-            self.in_flight -= width
+            permit.release()
 
     def parse(self, body: Body) -> ChatRequest:
         """Reads and checks a request body.
@@ -289,18 +300,6 @@ class Gateway:
         if passed >= MAX_DEPTH:
             raise InvalidRequestError(f"the request came through {passed} gateways or more: a loop")
         return request.at_depth(passed + 1)
-
-    def _reserve(self, route: Route) -> int:
-        """Counts the calls that the request may have in flight at once.
-
-        Raises:
-            OverloadedError: they would be too many. Nothing was spent.
-        """
-        width, most = route.looper.width, self._limits.max_in_flight
-        if self.in_flight and self.in_flight + width > most:
-            raise OverloadedError("too many requests are in flight; try again", retry_after_s=1)
-        self.in_flight += width
-        return width
 
     async def _deliberate(self, run: _Run, pool: Pool, emit: Emit) -> Outcome:
         async def ask(request: ChatRequest) -> Completion:

@@ -18,15 +18,16 @@ from ..config import load_config
 from ..config.root import Config, is_loopback
 from ..errors import ConsilienceError
 from ..gateway import Gateway
+from ..http.drain import Drain
+from ..http.models import Process
 from ..live import Fingerprint, LiveGateway, watch
 from ..telemetry.log import configure
 from .console import err, report
-from .exit_codes import FAILED, INTERRUPTED, OK, USAGE
+from .exit_codes import FAILED, USAGE
 from .introduction import introduce
+from .server import Server, Stop, listen_to_signals
 from .setup import FoundConfig, find_config
 
-DRAIN_SECONDS = 30
-"""How long requests in flight may still run after Ctrl-C or SIGTERM."""
 _BACKLOG = 2048
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -85,23 +86,23 @@ async def _serve(found: FoundConfig, bound: socket.socket) -> int:
     async with LiveGateway(Gateway(found.config)) as live:
         bound.listen(_BACKLOG)  # who reads the address below can connect at once
         await introduce(found, bound.getsockname()[:2])
-        server = _Server(
-            uvicorn.Config(
-                app_of(live),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                lifespan="off",
-                timeout_graceful_shutdown=DRAIN_SECONDS,
-            )
+        drain = Drain()
+        stop = Stop(drain)
+        config = uvicorn.Config(
+            app_of(live, Process(drain)),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
         )
-        received = _note_signals(server)
+        server = Server(config, live, drain, stop=stop)
+        listen_to_signals(stop)
         async with anyio.create_task_group() as group:
             if found.path is not None:
                 group.start_soon(_keep_up, found.path, found.stamp, live)
             await server.serve(sockets=[bound])
             group.cancel_scope.cancel()
-    return INTERRUPTED if signal.SIGINT in received else OK
+    return stop.exit_code
 
 
 async def _keep_up(path: Path, stamp: Fingerprint | None, live: LiveGateway) -> None:
@@ -116,36 +117,6 @@ async def _keep_up(path: Path, stamp: Fingerprint | None, live: LiveGateway) -> 
             with anyio.open_signal_receiver(signal.SIGHUP) as signals:
                 async for _ in signals:
                     await live.reload(load)
-
-
-class _Server(uvicorn.Server):
-    """Says what it waits for when it is to stop."""
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        count = len(self.server_state.tasks)
-        if count:
-            err.print(
-                f"stopping: {count} request{'s' if count != 1 else ''} in flight,"
-                f" {DRAIN_SECONDS} seconds at most; Ctrl-C again cuts off"
-            )
-        await super().shutdown(sockets)
-
-
-def _note_signals(server: uvicorn.Server) -> list[int]:
-    """Makes both signals an orderly end; gives the list that they are noted in.
-
-    uvicorn raises a signal again once it has drained. Without these handlers that would kill the
-    process (SIGTERM) or cancel the closing of the gateway (SIGINT).
-    """
-    received: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        received.append(number)
-        server.should_exit = True
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, note)
-    return received
 
 
 def _adopt_log_of_uvicorn() -> None:

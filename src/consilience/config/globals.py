@@ -16,6 +16,7 @@ from .fields import (
     HeaderName,
     Line,
     Name,
+    NotNegative,
     Positive,
     Seconds,
     SecondsOrNone,
@@ -102,9 +103,17 @@ class Gateway(Section):
     max_sse_event_kb: Annotated[int, Field(strict=True, ge=1, le=65536)] = 1024
     """Limit of one event of an upstream's stream, in KiB."""
     max_in_flight: Positive = 1000
-    """Upstream calls that the requests at work may have at once; above it 503."""
+    """Upstream calls that the requests at work may have at once; who comes then waits."""
+    max_queued: NotNegative = 100
+    """Requests that may wait for room; above it 503 at once."""
+    max_queue_seconds: SecondsOrNone = 4.0
+    """The longest wait for room, then 503. Less than `stream_start_seconds`, so that it is a status."""
     max_messages: Positive = 2000
     """Messages that a request may have."""
+    drain_seconds: SecondsOrNone = 5.0
+    """After SIGTERM: how long `/ready` says 503 while requests are still taken."""
+    shutdown_seconds: Seconds = 30.0
+    """After SIGTERM: when requests still in flight end with an error, and the process with them."""
     connect_timeout_seconds: Seconds = 3.0
     """For opening a connection to a backend."""
     idle_timeout_seconds: Seconds = 60.0

@@ -5,6 +5,8 @@ ConsilienceError
 │  ├─ UnknownModelError           404  model_not_found
 │  ├─ NoMatchingDecisionError     400  no_matching_decision
 │  ├─ RequestTooLargeError        413  request_too_large
+│  ├─ AddressTooLongError         414  address_too_long
+│  ├─ HeadersTooLargeError        431  headers_too_large
 │  └─ UnsupportedMediaTypeError   415  unsupported_media_type
 ├─ AuthenticationError            401  invalid_api_key
 ├─ PermissionDeniedError          403  permission_denied
@@ -90,6 +92,20 @@ class RequestTooLargeError(InvalidRequestError):
 
     status = 413
     code = "request_too_large"
+
+
+class AddressTooLongError(InvalidRequestError):
+    """The request's path, with its query, is over the limit."""
+
+    status = 414
+    code = "address_too_long"
+
+
+class HeadersTooLargeError(InvalidRequestError):
+    """The request's headers are over the limit, in number or in size."""
+
+    status = 431
+    code = "headers_too_large"
 
 
 class UnsupportedMediaTypeError(InvalidRequestError):

@@ -7,6 +7,8 @@ import importlib.util
 import logging
 import signal
 import socket
+import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from ..errors import ConsilienceError
 from ..gateway import Gateway
 from ..http.drain import Drain
 from ..http.models import Process
+from ..http.protocol import ClientBounds, guarded
 from ..live import Fingerprint, LiveGateway, watch
 from ..telemetry.log import configure
 from .console import err, report
@@ -27,6 +30,9 @@ from .exit_codes import FAILED, USAGE
 from .introduction import introduce
 from .server import Server, Stop, listen_to_signals
 from .setup import FoundConfig, find_config
+
+if sys.platform != "win32":
+    import resource
 
 _BACKLOG = 2048
 _LEVELS = {
@@ -88,12 +94,15 @@ async def _serve(found: FoundConfig, bound: socket.socket) -> int:
         await introduce(found, bound.getsockname()[:2])
         drain = Drain()
         stop = Stop(drain)
+        bounds = ClientBounds.of(found.config.global_.gateway, most=raise_file_limit() // 2)
         config = uvicorn.Config(
             app_of(live, Process(drain)),
             log_config=None,
             access_log=False,
             server_header=False,
             lifespan="off",
+            http=guarded(bounds, drain),
+            ws="none",
         )
         server = Server(config, live, drain, stop=stop)
         listen_to_signals(stop)
@@ -149,6 +158,18 @@ def bind(address: str, port: int) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def raise_file_limit() -> int:
+    """Lets the process have as many open files, sockets included, as it may; gives how many."""
+    if sys.platform == "win32":
+        return sys.maxsize
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != most:
+        with suppress(OSError, ValueError):  # some systems have a lower limit that they do not tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if allowed == resource.RLIM_INFINITY else allowed
 
 
 def _refusal(address: str, config: Config, *, no_auth: bool) -> str | None:

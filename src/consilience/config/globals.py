@@ -110,6 +110,16 @@ class Gateway(Section):
     """The longest wait for room, then 503. Less than `stream_start_seconds`, so that it is a status."""
     max_messages: Positive = 2000
     """Messages that a request may have."""
+    max_connections: Positive = 4096
+    """Connections of clients; a further one takes the place of the one idle longest, or gets 503."""
+    client_head_seconds: Seconds = 10.0
+    """For a client to send a request's head."""
+    client_body_seconds: Seconds = 30.0
+    """For a client to send a request's body; then 408."""
+    client_idle_seconds: Seconds = 75.0
+    """How long a connection without a request is kept."""
+    client_stall_seconds: Seconds = 60.0
+    """How long a client may take nothing of a waiting answer before its connection is closed."""
     drain_seconds: SecondsOrNone = 5.0
     """After SIGTERM: how long `/ready` says 503 while requests are still taken."""
     shutdown_seconds: Seconds = 30.0

@@ -49,7 +49,7 @@ class ChatEndpoint:
         settings = gateway.config.global_.gateway
         gateway.admission.refuse_when_full()
         headers = headers_of(scope)
-        raw = await read_json_body(headers, receive, settings.max_request_bytes_mb << 20)
+        raw = await read_json_body(headers, receive, settings)
         body = gateway.parse(raw)
         if body.stream:
             stream = _SseResponse(send, settings, request_id(scope), scope["state"])

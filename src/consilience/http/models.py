@@ -53,7 +53,7 @@ class Inventory:
 
     async def health(self, request: Request) -> Response:
         """Says that the process runs, and whether it serves the newest configuration."""
-        body = {
+        body: dict[str, Any] = {
             "status": "stopping" if self._process.drain.stopping else "ok",
             "version": self._version,
             "config": self._live.state.as_body(),

@@ -12,53 +12,41 @@ What stops it, and how:
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
+from contextlib import contextmanager, suppress
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 import anyio
 import uvicorn
 
+from ..app import app_of
+from ..config import load_config
+from ..config.root import Config
+from ..gateway import Gateway
 from ..http.drain import Drain
-from ..live import LiveGateway
+from ..http.models import Process
+from ..http.protocol import ClientBounds, guarded
+from ..live import Fingerprint, LiveGateway, watch
 from .console import err
-from .exit_codes import OK
+from .introduction import introduce
+from .setup import FoundConfig
+from .stop import READY, Stop, listen_to_parent, listen_to_signals
 
+if sys.platform != "win32":
+    import resource
+
+BACKLOG = 2048
+"""Connections that wait to be accepted."""
 INTERRUPTED_SECONDS = 5.0
 """How long requests in flight may still run after Ctrl-C: somebody waits at the terminal."""
 LAST_WORDS_SECONDS = 1.0
 """For clients to take the error that their request was ended with."""
 _TICK_S = 0.1
-
-
-class Stop:
-    """What the process was asked to do, by signals or by its parent."""
-
-    def __init__(self, drain: Drain) -> None:
-        self._drain = drain
-        self.first: signal.Signals | None = None
-        self.again: signal.Signals | None = None
-        """The second request to stop: nothing is waited for any more."""
-
-    def ask(self, number: signal.Signals) -> None:
-        """Asks the process to stop; the second time at once, the third time without any care."""
-        if self.again is not None:
-            os._exit(128 + number)
-        if self.first is not None:
-            self.again = number
-            return
-        self.first = number
-        self._drain.begin()
-
-    @property
-    def exit_code(self) -> int:
-        """What the process ends with."""
-        if self.again is not None:
-            return 128 + self.again
-        return 128 + signal.SIGINT if self.first == signal.SIGINT else OK
 
 
 class Server(uvicorn.Server):
@@ -138,11 +126,76 @@ class Server(uvicorn.Server):
             await asyncio.sleep(_TICK_S / 2)
 
 
-def listen_to_signals(stop: Stop) -> None:
-    """Has SIGINT and SIGTERM ask for the end, until the process ends."""
+async def run_server(
+    found: FoundConfig,
+    bound: socket.socket,
+    *,
+    worker: int | None = None,
+    line: Connection | None = None,
+) -> int:
+    """Serves on a bound socket until stopped; gives the exit code.
 
-    def note(number: int, frame: FrameType | None) -> None:
-        stop.ask(signal.Signals(number))
+    The gateway is opened before the server starts: what is missing (a local model, say) is then an
+    error of ours, and nothing is announced that does not come.
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, note)
+    Args:
+        found: the configuration.
+        bound: a bound socket.
+        worker: which of several processes this is, from 1.
+        line: to the parent, when there is one.
+
+    Raises:
+        ConsilienceError: the gateway cannot be opened.
+    """
+    async with LiveGateway(Gateway(found.config)) as live:
+        bound.listen(BACKLOG)  # who reads the address can connect at once
+        drain = Drain()
+        stop = Stop(drain)
+        bounds = ClientBounds.of(found.config.global_.gateway, most=_raise_file_limit() // 2)
+        config = uvicorn.Config(
+            app_of(live, Process(drain, worker)),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            http=guarded(bounds, drain),
+            ws="none",
+        )
+        if line is None:
+            await introduce(found, bound.getsockname()[:2])
+            listen_to_signals(stop)
+        else:
+            listen_to_parent(stop, line)
+            line.send_bytes(READY)
+        async with anyio.create_task_group() as group:
+            if found.path is not None:
+                group.start_soon(_keep_up, found.path, found.stamp, live)
+            await Server(config, live, drain, stop=stop).serve(sockets=[bound])
+            group.cancel_scope.cancel()
+    return stop.exit_code
+
+
+async def _keep_up(path: Path, stamp: Fingerprint | None, live: LiveGateway) -> None:
+    """Reloads the file when it changes, and on SIGHUP."""
+
+    def load() -> Config:
+        return load_config(path)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(watch, path, live, load, served=stamp))
+        if hasattr(signal, "SIGHUP"):
+            with anyio.open_signal_receiver(signal.SIGHUP) as signals:
+                async for _ in signals:
+                    await live.reload(load)
+
+
+def _raise_file_limit() -> int:
+    """Lets the process have as many open files, sockets included, as it may; gives how many."""
+    if sys.platform == "win32":
+        return sys.maxsize
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != most:
+        with suppress(OSError, ValueError):  # some systems have a lower limit that they do not tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if allowed == resource.RLIM_INFINITY else allowed

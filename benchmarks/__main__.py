@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("own_code", "signals", "latency", "concurrency", "prefix")
+BENCHMARKS = ("own_code", "signals", "latency", "concurrency", "load", "prefix")
 
 
 def main() -> int:

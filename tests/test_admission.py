@@ -125,6 +125,30 @@ async def test_room_that_comes_together_with_the_cancellation_is_given_back() ->
     assert (admission.in_flight, admission.queued) == (0, 0)
 
 
+async def test_room_that_is_not_needed_any_more_is_the_next_one_s() -> None:
+    admission = _admission(capacity=3)
+    wide = await admission.enter(3)
+    async with anyio.create_task_group() as group:
+        group.start_soon(admission.enter, 2)
+        await anyio.wait_all_tasks_blocked()
+        wide.narrow(2)
+        await anyio.wait_all_tasks_blocked()
+        assert (admission.in_flight, admission.queued) == (2, 1)
+        wide.narrow(1)
+        wide.narrow(1)
+    assert (admission.in_flight, admission.queued) == (3, 0)
+    wide.release()
+    assert admission.in_flight == 2
+
+
+async def test_who_makes_no_call_never_waits() -> None:
+    admission = _admission(capacity=1, queued=0)
+    await admission.enter(1)
+    async with admission.room(0):
+        assert admission.in_flight == 1
+    assert admission.in_flight == 1
+
+
 async def test_more_room_lets_those_in_who_wait() -> None:
     admission = _admission(capacity=1)
     await admission.enter(1)

@@ -9,7 +9,8 @@ be room.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import anyio
@@ -72,17 +73,26 @@ class Admission:
         if self._queue and len(self._queue) >= self._bounds.max_queued:
             raise self._refusal(1)
 
+    @asynccontextmanager
+    async def room(self, width: int) -> AsyncIterator[Permit]:
+        """Gives a request room for the time of the block. Arguments and errors: `enter`."""
+        permit = await self.enter(width)
+        try:
+            yield permit
+        finally:
+            permit.release()
+
     async def enter(self, width: int) -> Permit:
         """Lets a request in, at once or when its turn comes. Cancelling it leaves no trace.
 
         Args:
             width: calls that it may have in flight at once. One that is wider than everything is
-                let in alone.
+                let in alone; one that makes none never waits.
 
         Raises:
             OverloadedError: the queue is full, or the turn did not come in time.
         """
-        if not self._queue and self._fits(width):
+        if not width or (not self._queue and self._fits(width)):
             return self._let_in(width)
         if len(self._queue) >= self._bounds.max_queued:
             raise self._refusal(width)
@@ -127,10 +137,10 @@ class Admission:
         del self._queue[waiter]
         self._queued_width -= waiter.width
 
-    def leave(self, permit: Permit) -> None:
-        """Takes a request's room back; called by `Permit.release`."""
-        self.in_flight -= permit.width
-        held_s = anyio.current_time() - permit.since
+    def leave(self, width: int, since: float) -> None:
+        """Takes room back; called by `Permit`."""
+        self.in_flight -= width
+        held_s = anyio.current_time() - since
         self._held_s += _NEWEST_SHARE * (held_s - self._held_s)
         self._advance()
 
@@ -153,9 +163,15 @@ class Permit:
     since: float
     """When it was given, on the event loop's clock."""
 
+    def narrow(self, width: int) -> None:
+        """Gives back all but so much, when that is all that is needed from now on."""
+        if width < self.width:
+            self.width, freed = width, self.width - width
+            self._admission.leave(freed, self.since)
+
     def release(self) -> None:
         """Gives the room to who comes next."""
-        self._admission.leave(self)
+        self._admission.leave(self.width, self.since)
 
 
 @dataclass(slots=True, eq=False)

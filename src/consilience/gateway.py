@@ -267,19 +267,18 @@ class Gateway:
         run = _Run(sent_on, headers, route, begun, self._new_id(), int(self._unix_time()))
         progress = route.looper.wants_progress
         await emit(Routed(route_headers(route), progress, run.id, run.created, route.requested))
-        permit = await self.admission.enter(route.looper.width)
         try:
             with anyio.fail_after(self._timeout_s):
-                outcome = await self._deliberate(run, pool, emit)
-                run.delivery = self._delivery(run, outcome, pool)
-                return await deliver(run.delivery)
+                async with self.admission.room(route.looper.width) as room:
+                    outcome = await self._deliberate(run, pool, emit)
+                    room.narrow(1)  # finals are asked one after the other
+                    run.delivery = self._delivery(run, outcome, pool)
+                    return await deliver(run.delivery)
         except (ConsilienceError, TimeoutError, ExceptionGroup) as exc:
             failure = self._failure(run, exc)
             if failure is exc:
                 raise
             raise failure from exc
-        finally:
-            permit.release()
 
     def parse(self, body: Body) -> ChatRequest:
         """Reads and checks a request body.

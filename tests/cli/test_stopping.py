@@ -55,7 +55,8 @@ def test_sigterm_makes_unready_at_once_and_still_answers(tmp_path: Path) -> None
         assert eventually(lambda: get(url, "/ready").status == 503)
         assert get(url, "/ready").json == {"status": "stopping"}
         assert get(url, "/health").json["status"] == "stopping"
-        assert ask(url, "a").status == 200
+        answered = ask(url, "a")
+        assert (answered.status, answered.headers["connection"]) == (200, "close")
         process.signal(signal.SIGTERM)
         assert process.wait() == 128 + signal.SIGTERM
 

@@ -115,8 +115,8 @@ def test_a_hang_up_while_waiting_for_room_asks_nobody_and_leaves_the_queue(
                     assert eventually(lambda: ask(url, "zzz").status == 503)
                 assert eventually(lambda: ask(url, "zzz").status == 404)
         assert eventually(lambda: ask(url, "b").status == 200)
+        assert eventually(lambda: _statuses(caplog).count(499) == 4)
     assert [call.model for call in upstream.calls] == ["a", "b"]
-    assert _statuses(caplog).count(499) == 4
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 

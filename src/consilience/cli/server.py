@@ -166,7 +166,8 @@ async def run_server(
             listen_to_signals(stop)
         else:
             listen_to_parent(stop, line)
-            line.send_bytes(READY)
+            with suppress(OSError):  # the parent is gone, and that is heard in a moment
+                line.send_bytes(READY)
         async with anyio.create_task_group() as group:
             if found.path is not None:
                 group.start_soon(_keep_up, found.path, found.stamp, live)

@@ -66,8 +66,16 @@ class Stand:
     gateway_pid: int
 
 
-def config_text(upstream: str, panel: int, delays: Delays = USUAL) -> str:
-    """A Fusion decision with a panel of equal models, a judge and a writer of fixed delays."""
+UNLIMITED = "max_in_flight: 5000"
+
+
+def config_text(
+    upstream: str, panel: int, delays: Delays = USUAL, *, limits: str = UNLIMITED
+) -> str:
+    """A Fusion decision with a panel of equal models, a judge and a writer of fixed delays.
+
+    `limits`: keys of `global.gateway` in flow style.
+    """
     models = "\n".join(
         f"    - name: {name}\n      backend_refs: [{{name: m, base_url: '{upstream}/v1'}}]"
         for name in dict.fromkeys((delays.seat, delays.referee, delays.writer))
@@ -91,12 +99,12 @@ routing:
           analysis_models: [{seats}]
 global:
   integrations: {{looper: {{fusion: {{model_names: [vllm-sr/fusion]}}}}}}
-  gateway: {{max_in_flight: 5000}}
+  gateway: {{{limits}}}
 """
 
 
 @contextmanager
-def stand(*, panel: int = 3, delays: Delays = USUAL) -> Iterator[Stand]:
+def stand(*, panel: int = 3, delays: Delays = USUAL, limits: str = UNLIMITED) -> Iterator[Stand]:
     """Starts both servers and stops them again."""
     with _process([sys.executable, "-m", "benchmarks.upstream"]) as mock:
         port_line = mock.stdout.readline() if mock.stdout else ""
@@ -104,7 +112,7 @@ def stand(*, panel: int = 3, delays: Delays = USUAL) -> Iterator[Stand]:
         port = _free_port()
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "bench.yaml"
-            file.write_text(config_text(upstream, panel, delays))
+            file.write_text(config_text(upstream, panel, delays, limits=limits))
             command = [sys.executable, "-m", "consilience", "serve", "-c", str(file)]
             command += ["--port", str(port), "--log-level", "warning"]
             with _process(command) as gateway:

@@ -19,6 +19,7 @@ import aiohttp
 import anyio
 
 from . import signal_models
+from .admission import Admission, Bounds
 from .backends import LocalServer, build_pool, local_models
 from .chat.request import ChatRequest
 from .config.root import Config
@@ -28,7 +29,6 @@ from .errors import (
     ConsilienceError,
     DeadlineExceededError,
     InvalidRequestError,
-    OverloadedError,
 )
 from .event_stream import EventStream
 from .loopers import LOOPERS
@@ -135,8 +135,8 @@ class Gateway:
         """Of the client keys that requests over HTTP must carry one of; empty: everybody may."""
         self._users = 0
         self._unused = anyio.Event()
-        self.in_flight = 0
-        """Upstream calls that the requests now running may have at once."""
+        self.admission = Admission(self.bounds)
+        """Who may start now. Handed on when the gateway is replaced."""
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -187,6 +187,17 @@ class Gateway:
         """Closes every connection and stops local models."""
         self._pool = self._client = None
         await self._open.aclose()
+
+    @property
+    def bounds(self) -> Bounds:
+        """What the configuration lets in."""
+        limits = self._limits
+        return Bounds(limits.max_in_flight, limits.max_queued, limits.max_queue_seconds)
+
+    @property
+    def in_flight(self) -> int:
+        """Upstream calls that the requests now running may have at once."""
+        return self.admission.in_flight
 
     @property
     def ready(self) -> bool:
@@ -259,18 +270,18 @@ class Gateway:
         run = _Run(prepared, headers, begun, self._new_id(), created, calls, timeout_s)
         known, progress = route_headers(prepared.route), route.looper.wants_progress
         await emit(Routed(known, progress, run.id, run.created, route.requested))
-        width = 0 if prepared.outcome else self._reserve(route)
+        width = 0 if prepared.outcome else route.looper.width
         try:
             with anyio.fail_after(begun + timeout_s - anyio.current_time()):
-                outcome = await self._deliberate(run, emit)
-                return await deliver(prepared, self._delivery(run, outcome))
+                async with self.admission.room(width) as room:
+                    outcome = await self._deliberate(run, emit)
+                    room.narrow(1)  # finals are asked one after the other
+                    return await deliver(prepared, self._delivery(run, outcome))
         except (ConsilienceError, TimeoutError, ExceptionGroup) as exc:
             failure = self._failure(run, exc)
             if failure is exc:
                 raise
             raise failure from exc
-        finally:
-            self.in_flight -= width
 
     async def _route(
         self, request: ChatRequest, headers: Mapping[str, str], timeout_s: float
@@ -301,18 +312,6 @@ class Gateway:
         if passed >= MAX_DEPTH:
             raise InvalidRequestError(f"the request came through {passed} gateways or more: a loop")
         return request.at_depth(passed + 1)
-
-    def _reserve(self, route: Route) -> int:
-        """Counts the calls that the request may have in flight at once.
-
-        Raises:
-            OverloadedError: they would be too many. Nothing was spent.
-        """
-        width, most = route.looper.width, self._limits.max_in_flight
-        if self.in_flight and self.in_flight + width > most:
-            raise OverloadedError("too many requests are in flight; try again", retry_after_s=1)
-        self.in_flight += width
-        return width
 
     def _allowance(self, prepared: Prepared) -> Allowance:
         """Gives how many upstream calls the request may make.

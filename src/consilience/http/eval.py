@@ -33,8 +33,8 @@ class EvalEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gateway = self._gateway()
         headers = headers_of(scope)
-        limit = gateway.config.global_.gateway.max_request_bytes_mb << 20
-        body = decode_body(await read_json_body(headers, receive, limit))
+        settings = gateway.config.global_.gateway
+        body = decode_body(await read_json_body(headers, receive, settings))
         request = evaluated_request(body, gateway)
         explanation = await explain(gateway.router, gateway.config, request, headers)
         scope["state"]["log"] = {"model": request.model, "dry_run": explanation.status}

@@ -135,7 +135,7 @@ class Gateway(Section):
     """The longest silence in an upstream's stream. Comments do not break it."""
     max_upstream_calls: Positive | None = None
     """Upstream calls that one request may make, retries included. Default: three for each of the
-    panel's seats, of its judges and of its writers."""
+    panel's seats, of its judges and of its writers, or for each model of a plain route."""
     retry_count: Annotated[int, Field(strict=True, ge=0, le=10)] = 2
     """Calls beyond the first that one call may become, at backends it has been at."""
     retry_base_seconds: Seconds = 0.5

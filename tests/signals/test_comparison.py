@@ -20,7 +20,7 @@ from consilience.signals.jailbreak import JailbreakRule
 from consilience.signals.models import RETRY_S, SignalModels
 from consilience.signals.preference import PreferenceRule
 from consilience.signals.reask import ReaskRule
-from consilience.signals.vectors import Embed, Vectors, stack
+from consilience.signals.vectors import Embed, Vectors, VectorSignal, stack
 from support import virtual_time
 from support.conversation import facts
 from support.meanings import Embedding
@@ -175,7 +175,7 @@ def test_one_request_tries_again_when_many_come_at_once() -> None:
     virtual_time.run(scenario)
 
 
-class Unteachable(models.VectorSignal[EmbeddingRule]):
+class Unteachable(VectorSignal[EmbeddingRule]):
     """Cannot learn."""
 
     kind: ClassVar[str] = "unteachable"

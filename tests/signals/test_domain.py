@@ -28,7 +28,7 @@ def judged(
     probable: Mapping[str, float], *rules: DomainRule, settings: DomainSettings | None = None
 ) -> dict[str, SignalResult]:
     signal = Told(rules or RULES, settings)
-    signal.probable = {name: 0.0 for name in DOMAINS} | dict(probable)
+    signal.probable = dict.fromkeys(DOMAINS, 0.0) | dict(probable)
     return dict(signal.judge(facts("x"), {"x": static_embedding().rows(("x",))[0]}))
 
 

@@ -203,4 +203,8 @@ def test_rule_is_refused_when_it_has_nothing_to_compare_with(method: str) -> Non
 
 def test_as_many_patterns_as_may_be_are_compiled() -> None:
     patterns = tuple(f"{i} " + "word " * 390 for i in range(500))
-    assert Jailbreak([JailbreakRule(name="a", method="patterns", jailbreak_patterns=patterns)])
+    rule = JailbreakRule(name="a", method="patterns", jailbreak_patterns=patterns)
+    text = patterns[-1].strip()[:1000]
+    assert not Jailbreak([rule]).judge(facts(text), {})["a"].matched
+    short = rule.model_copy(update={"jailbreak_patterns": (*patterns[:-1], "the last one")})
+    assert Jailbreak([short]).judge(facts("it is the last one"), {})["a"].matched

@@ -12,7 +12,7 @@ from consilience.signals.examples import examples_of
 from consilience.signals.learned import trained
 from consilience.signals.learning import Evidence, Example, TextClassifier
 from consilience.signals.lexical import terms_of
-from support.meanings import static_embedding, vectors_of
+from support.meanings import vectors_of
 
 FAMILIES = ("domain", "fact_check", "user_feedback", "jailbreak", "complexity")
 EXAMPLES = [

@@ -242,7 +242,7 @@ async def test_answer_is_read_no_further_than_it_may_be(
     monkeypatch.setattr(remote, "MAX_BODY", 1000)
     length = b"content-length: 200000\r\n" if declared else b"connection: close\r\n"
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + length + b"\r\n"
-    steps = [head, b" " * 100_000, HANG]
+    steps: list[Step] = [head, b" " * 100_000, HANG]
     with raw_server(steps) as server, pytest.raises(EmbeddingError, match="too large"):
         await connect(server).embed(["a"])
 

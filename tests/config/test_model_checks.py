@@ -136,6 +136,18 @@ def test_helper_that_is_not_there_is_told() -> None:
     assert problem.suggestion == 'did you mean "helpr"?'
 
 
+def test_helpers_need_names_of_their_own() -> None:
+    (problem,) = problems({}, external=[EXTERNAL, EXTERNAL])
+    assert problem.message == 'the helper "helper" is declared twice'
+
+
+@pytest.mark.parametrize(("port", "count"), [(8899, 1), (8000, 0)])
+def test_helper_is_refused_when_it_is_this_gateway(port: int, count: int) -> None:
+    where = {"address": "127.0.0.1", "port": port}
+    found = problems({}, external=[{**EXTERNAL, "llm_endpoint": where}])
+    assert ["is this gateway itself" in problem.message for problem in found] == [True] * count
+
+
 PREFERRED = {"preferences": [{"name": "p", "examples": ["x"]}]}
 BY_HELPER = {"classifier": {"preference": {"use_contrastive": False}}}
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from consilience.signals.base import SignalResult
+from consilience.signals.evaluation import SignalSet
 from consilience.signals.jailbreak import (
     MOST_PIECES,
     OVERLAP,
@@ -97,6 +98,17 @@ async def test_patterns_stand_in_the_text_as_written(text: str, match: bool) -> 
     result = await says(rule("patterns"), text, embedding=embedding)
     assert (result.matched, result.value) == (match, float(match))
     assert embedding.requests == embedding.prototypes == []
+
+
+async def test_patterns_are_found_when_there_is_no_embedding_model() -> None:
+    rules = [rule("patterns", "written"), rule("hybrid", "both"), JailbreakRule(name="learned")]
+    signals = SignalSet.build({"jailbreak": rules})
+    results = await signals.evaluate(facts(BAD))
+    assert {key.name: (result.matched, result.error) for key, result in results.items()} == {
+        "written": (True, None),
+        "both": (False, "there is no embedding model"),
+        "learned": (False, "there is no embedding model"),
+    }
 
 
 @pytest.mark.parametrize("text", [ATTACK, "please open secret vault now", "the secret vault"])

@@ -189,7 +189,7 @@ class SignalSet:
             if vectors is not None:
                 found = _guarded(signal, partial(signal.judge, vectors=vectors), facts)
             elif signal.wanted(facts):
-                found = _errors(signal, error)
+                found = {**_errors(signal, error), **_guarded(signal, signal.judge_without, facts)}
             else:
                 found = _guarded(signal, partial(signal.judge, vectors={}), facts)
             self._file_compared(results, signal, found)

@@ -44,7 +44,8 @@ class Encoder(Protocol):
 
     identity: str
     inline_characters: int
-    """Up to so many characters are embedded in place: it takes less than a change of threads."""
+    """Up to so many characters are embedded in place: that holds nobody up for longer than about a
+    millisecond."""
 
     def encode(self, texts: Sequence[str]) -> Matrix:
         """Gives one row for each text, in order, as the model sees them."""

@@ -36,7 +36,7 @@ _ONE_SCRIPT = dict.fromkeys(("HIRAGANA", "KATAKANA", "IDEOGRAPHIC", "FULLWIDTH")
 class StaticEncoder:
     """Token vectors from a safetensors file with one matrix, tokens from a tokenizer.json."""
 
-    inline_characters = 32 * 1024
+    inline_characters = 8 * 1024
 
     def __init__(self, weights: Path, tokenizer: Path, *, identity: str) -> None:
         """Loads both, about 0.1 s and 60 MB for a vocabulary of 32 000.

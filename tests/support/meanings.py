@@ -30,9 +30,12 @@ class WordEncoder:
 
     identity = "words"
 
-    def __init__(self, inline_characters: int = 0) -> None:
-        self.inline_characters = inline_characters
+    def __init__(self, quick_characters: int = 0) -> None:
+        self.quick_characters = quick_characters
         self.calls: list[tuple[str, ...]] = []
+
+    def is_quick(self, texts: Sequence[str]) -> bool:
+        return sum(map(len, texts)) <= self.quick_characters
 
     def encode(self, texts: Sequence[str]) -> Matrix:
         self.calls.append(tuple(texts))

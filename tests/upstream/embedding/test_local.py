@@ -69,7 +69,7 @@ def expected(*texts: str) -> Matrix:
 
 
 async def test_short_texts_are_embedded_in_place() -> None:
-    encoder = WordEncoder(inline_characters=10)
+    encoder = WordEncoder(quick_characters=10)
     before = threading.active_count()
     assert np.array_equal(
         await LocalEmbedder(encoder).embed(["red", "blue"]), expected("red", "blue")

@@ -66,7 +66,16 @@ def test_texts_run_together_with_those_of_their_length() -> None:
     assert list(_batches([long, 2, long, 3])) == [[1, 3], [0, 2]]
 
 
+@pytest.mark.parametrize("text", ["[CLS]", "[SEP]", "[PAD]", "[MASK]", "[UNK]", "</s>"])
+def test_control_tokens_in_a_prompt_are_text(text: str) -> None:
+    tokens = sentence_encoder()._ids(f"a {text} b")
+    assert len(tokens) > 5
+    assert not {0, 100, 101, 102, 103} & set(tokens[1:-1])
+
+
 def test_nothing_gives_no_row() -> None:
+    assert sentence_encoder().is_quick([])
+    assert not sentence_encoder().is_quick([""])
     assert len(sentence_encoder().encode([])) == 0
 
 

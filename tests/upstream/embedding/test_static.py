@@ -14,7 +14,13 @@ from safetensors.numpy import save_file
 
 from consilience.upstream.embedding.base import EmbeddingError
 from consilience.upstream.embedding.catalog import WORDLLAMA
-from consilience.upstream.embedding.static import _MOST_CHARACTERS, MAX_TOKENS, StaticEncoder
+from consilience.upstream.embedding.static import (
+    _MOST_CHARACTERS,
+    MAX_TOKENS,
+    StaticEncoder,
+    _centred,
+    _script,
+)
 from consilience.upstream.weights import path_of
 from support.meanings import static_encoder
 
@@ -70,6 +76,95 @@ def test_kept_characters_are_bounded() -> None:
     for begin in range(0x20000, 0x20000 + 2 * _MOST_CHARACTERS, 300):
         static_encoder().encode(["".join(map(chr, range(begin, begin + 300)))])
     assert len(static_encoder()._characters) <= _MOST_CHARACTERS
+
+
+def test_rows_are_the_same_when_what_was_kept_had_to_go() -> None:
+    (before,) = static_encoder().encode(["龘龖"])
+    test_kept_characters_are_bounded()
+    assert np.array_equal(static_encoder().encode(["龘龖"])[0], before)
+
+
+def test_character_is_kept_after_many_that_nobody_writes_again() -> None:
+    test_kept_characters_are_bounded()
+    static_encoder().encode(["龘"])
+    assert "龘" in static_encoder()._characters
+
+
+@pytest.mark.parametrize(
+    ("texts", "quick"),
+    [
+        ([], True),
+        (["word " * 400] * 4, True),
+        (["word " * 400] * 5, False),
+        (["龘" * 2048], True),
+        (["我想退款吗"] * 100, True),
+        (["".join(map(chr, range(0x29000, 0x29040)))], True),
+        (["".join(map(chr, range(0x28000, 0x28041)))], False),
+        ([chr(0x23000 + i) for i in range(100)], False),
+    ],
+)
+def test_texts_are_quick_when_they_are_short_and_few_characters_are_new(
+    texts: list[str], quick: bool
+) -> None:
+    assert static_encoder().is_quick(texts) is quick
+
+
+def test_characters_are_new_once() -> None:
+    text = "".join(map(chr, range(0x24000, 0x24100)))
+    assert not static_encoder().is_quick([text])
+    static_encoder().encode([text])
+    assert static_encoder().is_quick([text])
+
+
+@pytest.mark.parametrize("text", ["</s>", "<s>", "<unk>", "<0xFF>", "[CLS]"])
+def test_control_tokens_in_a_prompt_are_text(text: str) -> None:
+    tokens = static_encoder()._tokens.encode(f"a {text} b", False)
+    assert len(tokens) > 4
+    assert not {0, 1, 2} & set(tokens)
+    assert not static_encoder()._bytes.keys() & set(tokens)
+
+
+def test_each_script_has_a_mean_of_nothing() -> None:
+    vocabulary = {chr(0x4E00 + i): i for i in range(30)}
+    vocabulary |= {f"\u2581{chr(0x430 + i)}": 30 + i for i in range(30)}
+    vocabulary |= {"word": 60, "\u00e9": 61, "\u05d0": 62}
+    rows = np.random.default_rng(1).normal(3, 1, (63, 8)).astype(np.float32)
+    centred = _centred(rows.copy(), vocabulary)
+    assert np.allclose(centred[:30].mean(axis=0), 0, atol=1e-5)
+    assert np.allclose(centred[30:60].mean(axis=0), 0, atol=1e-5)
+    assert np.array_equal(centred[60:], rows[60:])
+
+
+def test_vocabulary_may_name_more_tokens_than_there_are_rows() -> None:
+    rows = np.ones((25, 4), np.float32)
+    centred = _centred(rows, {chr(0x4E00 + i): i for i in range(30)})
+    assert not centred.any()
+
+
+@pytest.mark.parametrize(
+    ("piece", "script"),
+    [
+        ("word", None),
+        ("\u2581", None),
+        ("\u00e9t\u00e9", None),
+        ("\u2581\u0434\u0430", "CYRILLIC"),
+        ("\u65e5", "CJK"),
+        ("\u306e", "CJK"),
+        ("\u30a2", "CJK"),
+        ("\ue000", None),
+    ],
+)
+def test_script_is_that_of_the_first_letter_that_is_not_latin(
+    piece: str, script: str | None
+) -> None:
+    assert _script(piece) == script
+
+
+def test_texts_of_another_script_are_not_all_alike() -> None:
+    texts = ["今天天气很好", "申请退款", "写一个函数", "合同有效吗"]
+    rows = static_encoder().encode(texts)
+    similarity = rows @ rows.T
+    assert max(similarity[i, j] for i in range(4) for j in range(i)) < 0.4
 
 
 def test_rows_are_the_same_in_every_thread() -> None:

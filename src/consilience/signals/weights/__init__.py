@@ -6,6 +6,7 @@ Written by `python -m benchmarks.train`; a test fails when the examples have cha
 from __future__ import annotations
 
 import io
+import logging
 import re
 from hashlib import sha256
 from importlib.resources import files
@@ -16,6 +17,8 @@ import numpy as np
 
 from ..learning import Learned
 
+log = logging.getLogger(__name__)
+
 _VERSION = 5
 """Of the features and of the way of training: another one makes every kept file stale."""
 _BREAK = "\n"
@@ -23,6 +26,8 @@ _BREAK = "\n"
 
 def kept(family: str, identity: str, source: bytes) -> Learned | None:
     """Gives what was learned for an embedding model; None when there is nothing, or nothing fresh.
+
+    A file that cannot be read is logged and counts as none: it costs the time to train, and no more.
 
     Args:
         family: of the examples.
@@ -32,8 +37,16 @@ def kept(family: str, identity: str, source: bytes) -> Learned | None:
     file = _file(family, identity)
     if not file.is_file():
         return None
+    try:
+        return _read(file, stamp(identity, source))
+    except Exception as exc:  # numpy, zipfile and zlib raise whatever the bytes make of them
+        log.warning("weights_unreadable", extra={"file": file.name}, exc_info=exc)
+        return None
+
+
+def _read(file: Traversable, wanted: str) -> Learned | None:
     with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as arrays:
-        if _text(arrays["stamp"]) != stamp(identity, source):
+        if _text(arrays["stamp"]) != wanted:
             return None
         terms = _text(arrays["terms"]).split(_BREAK)
         return Learned(

@@ -53,8 +53,6 @@ class SentenceFiles:
 class SentenceEncoder:
     """Runs the model on one core; releases the interpreter's lock while it computes."""
 
-    inline_characters = 0
-
     def __init__(self, files: SentenceFiles, *, identity: str) -> None:
         """Loads the model.
 
@@ -70,6 +68,9 @@ class SentenceEncoder:
         self._output = "sentence_embedding" if "sentence_embedding" in outputs else outputs[0]
         self._try(files.graph)
         _give_memory_back()
+
+    def is_quick(self, texts: Sequence[str]) -> bool:
+        return not texts
 
     def encode(self, texts: Sequence[str]) -> Matrix:
         tokens = [self._ids(text) for text in texts]

@@ -17,8 +17,14 @@ def own(family: str) -> list[tuple[str, str]]:
     return [(entry["text"], entry["label"]) for entry in examples._entries(family)]
 
 
+def texts_of_subjects() -> list[tuple[str, str]]:
+    """Text and label of what phrases are put around: the file's, and borrowed ones before it."""
+    every = examples_of("domain")
+    return [(e.text, e.label) for e in every[: -len(PHRASES) * len({e.label for e in every})]]
+
+
 def test_each_phrase_stands_once_under_every_subject() -> None:
-    made = examples_of("domain")[len(own("domain")) :]
+    made = examples_of("domain")[len(texts_of_subjects()) :]
     labels = {label for _, label in own("domain")}
     assert len(made) == len(PHRASES) * len(labels)
     by_label = {label: [e.text for e in made if e.label == label] for label in labels}
@@ -30,7 +36,7 @@ def test_each_phrase_stands_once_under_every_subject() -> None:
 
 
 def test_phrases_stand_around_texts_of_their_label() -> None:
-    by_text = dict(own("domain"))
+    by_text = dict(texts_of_subjects())
     for i, example in enumerate(examples_of("domain")[len(by_text) :]):
         phrase, place = PHRASES[i % len(PHRASES)]
         bare = example.text[len(phrase) + 1 :]
@@ -41,12 +47,12 @@ def test_phrases_stand_around_texts_of_their_label() -> None:
 
 def test_phrases_are_spread_over_the_texts_of_a_subject() -> None:
     alone = Counter(e.label for e in examples_of("domain") if e.alone)
-    for label, count in Counter(label for _, label in own("domain")).items():
+    for label, count in Counter(label for _, label in texts_of_subjects()).items():
         assert count - alone[label] >= min(count, len(PHRASES)) * 0.9
 
 
 def test_text_is_not_alone_when_a_phrase_stands_around_it() -> None:
-    count = len(own("domain"))
+    count = len(texts_of_subjects())
     plain, made = examples_of("domain")[:count], examples_of("domain")[count:]
     assert not any(example.alone for example in made)
     for example in plain:
@@ -55,22 +61,36 @@ def test_text_is_not_alone_when_a_phrase_stands_around_it() -> None:
     assert sum(example.alone for example in plain) >= 1000
 
 
-@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in {"domain", "jailbreak"}])
+BORROWING = {"domain", "jailbreak", "fact_check"}
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in BORROWING])
 def test_other_families_are_as_their_file_says(family: str) -> None:
     assert [(e.text, e.label) for e in examples_of(family)] == own(family)
     assert all(example.alone for example in examples_of(family))
-    assert not counts_share(family)
 
 
-def test_attacks_stand_among_ordinary_prompts() -> None:
-    found = [(e.text, e.label) for e in examples_of("jailbreak")]
-    assert set(own("jailbreak")) <= set(found)
-    ordinary = {text for text, _ in own("task")[:: examples._EVERY]}
-    added = set(found) - set(own("jailbreak"))
-    assert {label for _, label in added} == {"benign"}
-    assert {text for text, _ in added} <= ordinary
-    assert len(added) > 400
-    assert counts_share("jailbreak")
+@pytest.mark.parametrize(
+    ("family", "label", "least"),
+    [("jailbreak", "benign", 400), ("fact_check", "no_fact_check_needed", 300)],
+)
+def test_rare_wishes_stand_among_ordinary_prompts(family: str, label: str, least: int) -> None:
+    found = {(e.text, e.label) for e in examples_of(family)}
+    assert set(own(family)) <= found
+    added = found - set(own(family))
+    assert {of for _, of in added} == {label}
+    assert {text for text, _ in added} <= {text for text, _ in own("task")}
+    assert len(added) > least
+
+
+def test_only_attacks_are_taken_for_as_rare_as_they_are_here() -> None:
+    assert [family for family in FAMILIES if counts_share(family)] == ["jailbreak"]
+
+
+def test_feedback_is_about_no_subject() -> None:
+    about = {e.text: e.label for e in examples_of("domain") if e.alone}
+    feedback = [text for text, label in own("user_feedback") if label == "wrong_answer"]
+    assert [about[text] for text in feedback if text in about].count("other") > 50
 
 
 def test_own_label_counts_when_an_ordinary_prompt_is_there_already(
@@ -88,7 +108,7 @@ def test_own_label_counts_when_an_ordinary_prompt_is_there_already(
 @pytest.mark.parametrize(
     ("family", "files"),
     [
-        ("domain", ("domain", "phrases")),
+        ("domain", ("domain", "user_feedback", "phrases")),
         ("jailbreak", ("jailbreak", "task")),
         ("complexity", ("complexity",)),
     ],

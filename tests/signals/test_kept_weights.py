@@ -65,7 +65,7 @@ def test_classifier_says_the_same_when_it_comes_from_a_file(
     assert found is not None
     assert (found.labels, tuple(found.inverse)) == (whole.labels, tuple(whole.learned.inverse))
     assert found.left_out_accuracy == whole.learned.left_out_accuracy
-    assert found.share == pytest.approx(whole.learned.share)
+    assert found.lean == pytest.approx(whole.learned.lean)
     again = TextClassifier(found, evidence)
     for text, vector in vectors_of(*TEXTS).items():
         given_terms = terms_of(text)

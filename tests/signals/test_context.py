@@ -105,3 +105,10 @@ def test_old_style_functions_count_when_they_are_used() -> None:
 @pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
 def test_requested_answer_counts_when_the_client_limits_it(field: str) -> None:
     assert estimate_tokens(request("hi", **{field: 500})) == estimate_tokens(request("hi")) + 500
+
+
+@pytest.mark.parametrize("name", ["tools", "functions"])
+@pytest.mark.parametrize("value", [5, "x", {"a": 1}, True])
+def test_what_is_no_list_of_tools_is_counted_as_text_only(name: str, value: object) -> None:
+    plain = estimate_tokens(request("hi"))
+    assert plain <= estimate_tokens(request("hi", **{name: value})) <= plain + 10

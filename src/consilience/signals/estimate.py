@@ -36,8 +36,13 @@ def estimate_tokens(request: ChatRequest) -> int:
     for name in _STRUCTURED:
         if body.get(name):
             other += len(encode(body[name]))
-    other += TOOL_TOKENS * (len(body.get("tools") or ()) + len(body.get("functions") or ()))
+    other += TOOL_TOKENS * (_count(body.get("tools")) + _count(body.get("functions")))
     return -(-text_bytes // BYTES_PER_TOKEN) + other + _requested_output(body)
+
+
+def _count(value: object) -> int:
+    """How many there are; what is no list is left for the model's server to refuse."""
+    return len(value) if isinstance(value, list | tuple) else 0
 
 
 def _media_tokens(message: Message) -> int:

@@ -6,16 +6,8 @@ import subprocess
 import sys
 
 BENCHMARKS = (
-    *(
-        "own_code",
-        "signals",
-        "embeddings",
-        "accuracy",
-        "latency",
-        "concurrency",
-        "prefix",
-        "faults",
-    ),
+    *("own_code", "signals", "embeddings", "accuracy", "latency", "concurrency", "load", "prefix"),
+    "faults",
 )
 
 

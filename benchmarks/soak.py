@@ -44,7 +44,7 @@ SLOPE_GOAL = 1.0
 """MiB a minute."""
 ANSWERED_GOAL = 0.93
 """Of the requests whose client stayed. What breaks after its first token cannot be asked again."""
-SETTINGS = (
+LIMITS = (
     "max_in_flight: 5000, connect_timeout_seconds: 1, first_byte_timeout_seconds: 2,"
     " idle_timeout_seconds: 2, retry_base_seconds: 0.02, retry_cap_seconds: 0.2"
 )
@@ -230,7 +230,7 @@ def main() -> int:
         faulty = ("benchmarks.faulty", "--share", str(given.faults), "--seed", str(given.seed))
         setup = Setup(
             models=(LONG,),
-            settings=SETTINGS,
+            limits=LIMITS,
             timeout_s=10,
             upstream=faulty,
             gateway=("benchmarks.watched", str(said)),

@@ -66,6 +66,9 @@ class Stand:
     gateway_pid: int
 
 
+UNLIMITED = "max_in_flight: 5000"
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What a stand is made of."""
@@ -75,8 +78,8 @@ class Setup:
     delays: Delays = USUAL
     models: tuple[str, ...] = ()
     """Served beside those of the panel."""
-    settings: str = "max_in_flight: 5000"
-    """Of `global.gateway`, in flow style."""
+    limits: str = UNLIMITED
+    """Keys of `global.gateway` in flow style."""
     timeout_s: int = 120
     """Of a whole request."""
     key: str = ""
@@ -87,21 +90,19 @@ class Setup:
     """The module of the gateway, and its first arguments."""
 
 
-def config_text(
-    upstream: str, panel: int, delays: Delays = USUAL, *, setup: Setup | None = None
-) -> str:
+def config_text(upstream: str, setup: Setup) -> str:
     """A Fusion decision with a panel of equal models, a judge and a writer of fixed delays."""
-    more = setup or Setup()
-    names = (delays.seat, delays.referee, delays.writer, *more.models)
+    delays = setup.delays
+    names = (delays.seat, delays.referee, delays.writer, *setup.models)
     models = "\n".join(
         f"    - name: {name}\n      backend_refs: [{{name: m, base_url: '{upstream}/v1'}}]"
         for name in dict.fromkeys(names)
     )
-    keys = f", api_keys: [{more.key}]" if more.key else ""
-    seats = ", ".join([delays.seat] * panel)
+    keys = f", api_keys: [{setup.key}]" if setup.key else ""
+    seats = ", ".join([delays.seat] * setup.panel)
     return f"""\
 version: v0.3
-listeners: [{{name: bench, address: 127.0.0.1, port: 0, timeout: {more.timeout_s}s{keys}}}]
+listeners: [{{name: bench, address: 127.0.0.1, port: 0, timeout: {setup.timeout_s}s{keys}}}]
 providers:
   models:
 {models}
@@ -117,14 +118,14 @@ routing:
           analysis_models: [{seats}]
 global:
   integrations: {{looper: {{fusion: {{model_names: [vllm-sr/fusion]}}}}}}
-  gateway: {{{more.settings}}}
+  gateway: {{{setup.limits}}}
 """
 
 
 @contextmanager
-def stand(*, panel: int = 3, delays: Delays = USUAL) -> Iterator[Stand]:
+def stand(*, panel: int = 3, delays: Delays = USUAL, limits: str = UNLIMITED) -> Iterator[Stand]:
     """Starts both servers and stops them again."""
-    with stand_of(Setup(panel=panel, delays=delays)) as at:
+    with stand_of(Setup(panel=panel, delays=delays, limits=limits)) as at:
         yield at
 
 
@@ -137,7 +138,7 @@ def stand_of(setup: Setup) -> Iterator[Stand]:
         port = _free_port()
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "bench.yaml"
-            file.write_text(config_text(upstream, setup.panel, setup.delays, setup=setup))
+            file.write_text(config_text(upstream, setup))
             command = [sys.executable, "-m", *setup.gateway, "serve", "-c", str(file)]
             command += ["--port", str(port), "--log-level", "warning"]
             with _process(command) as gateway:

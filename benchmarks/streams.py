@@ -88,7 +88,7 @@ def main() -> int:
     delays = Delays(panel=50, judge=40, synthesis=50, chunks=chunks, gap=1000)
     setup = Setup(
         delays=delays,
-        settings="max_in_flight: 20000",
+        limits="max_in_flight: 20000",
         upstream=("benchmarks.faulty", "--share", "0"),
     )
     with stand_of(setup) as at:

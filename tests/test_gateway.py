@@ -220,7 +220,7 @@ async def test_the_deadline_holds_for_the_whole_request() -> None:
 async def test_a_wide_request_needs_room_for_all_its_calls() -> None:
     upstream = ScriptedUpstream(fusion_script(a=NEVER))
     async with (
-        Gateway(_config(gateway="max_in_flight: 2"), upstream=upstream) as gateway,
+        Gateway(_config(gateway="max_in_flight: 2, max_queued: 0"), upstream=upstream) as gateway,
         anyio.create_task_group() as group,
     ):
         group.start_soon(gateway.complete, {"model": "a", "messages": HELLO})
@@ -229,6 +229,30 @@ async def test_a_wide_request_needs_room_for_all_its_calls() -> None:
             await gateway.complete(ASKED)
         assert (await gateway.complete({"model": "b", "messages": HELLO})).text == "two"
         group.cancel_scope.cancel()
+
+
+async def test_waiting_for_room_counts_into_the_deadline() -> None:
+    upstream = ScriptedUpstream({"a": NEVER})
+    config = _config(listener="timeout: 200ms", gateway="max_in_flight: 1, max_queue_seconds: 60")
+    async with Gateway(config, upstream=upstream) as gateway:
+        async with gateway.admission.room(1):
+            with pytest.raises(DeadlineExceededError) as caught:
+                await gateway.complete({"model": "a", "messages": HELLO})
+        assert (caught.value.spent, upstream.calls) == (False, [])
+        assert (gateway.in_flight, gateway.admission.queued) == (0, 0)
+
+
+async def test_a_fused_request_that_writes_takes_the_room_of_one_call() -> None:
+    upstream = ScriptedUpstream(fusion_script(final=NEVER))
+    async with (
+        Gateway(_config(gateway="max_in_flight: 2, max_queued: 0"), upstream=upstream) as gateway,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(gateway.complete, ASKED)
+        await anyio.wait_all_tasks_blocked()
+        assert (await gateway.complete({"model": "b", "messages": HELLO})).text == "two"
+        group.cancel_scope.cancel()
+    assert gateway.in_flight == 0
 
 
 async def test_a_request_wider_than_the_limit_runs_alone() -> None:

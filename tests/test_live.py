@@ -11,6 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from consilience import Config, Gateway, ScriptedReply, ScriptedUpstream, load_config, parse_config
+from consilience.errors import OverloadedError
 from consilience.live import LiveGateway, fingerprint, watch
 
 pytestmark = pytest.mark.anyio
@@ -138,3 +139,36 @@ async def test_a_hundred_reloads_under_load_fail_no_request() -> None:
                 await live.replace(replaced)
     assert live.state.reloads == 100
     assert done >= 500
+
+
+async def test_limits_hold_across_a_reload() -> None:
+    upstream = ScriptedUpstream(ScriptedReply("never", delay_s=math.inf))
+    limited = text() + "global: {gateway: {max_in_flight: 1, max_queued: 0}}\n"
+    old = Gateway(parse_config(limited), upstream=upstream)
+    async with LiveGateway(old) as live, anyio.create_task_group() as group:
+        group.start_soon(old.complete, HELLO)
+        await anyio.wait_all_tasks_blocked()
+        await live.replace(Gateway(parse_config(limited), upstream=upstream))
+        with pytest.raises(OverloadedError):
+            await live.current().complete(HELLO)
+        group.cancel_scope.cancel()
+    assert live.current().in_flight == 0
+
+
+async def test_reloads_never_overlap() -> None:
+    at_once = most = 0
+
+    def load() -> Config:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        config = parse_config(text())
+        at_once -= 1
+        return config
+
+    async with LiveGateway(Gateway(parse_config(text()))) as live:
+        async with anyio.create_task_group() as group:
+            for _ in range(8):
+                group.start_soon(live.reload, load)
+        assert live.state.reloads == 8
+    assert most == 1

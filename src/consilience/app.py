@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from .config.root import Config
 from .gateway import Gateway
 from .http.middleware import Edge
+from .http.models import Process
 from .http.routes import build_router
 from .live import LiveGateway
 from .upstream.base import Upstream
@@ -26,14 +27,18 @@ def create_app(config: Config, *, upstream: Upstream | None = None) -> ASGIApp:
     return app_of(Gateway(config, upstream=upstream))
 
 
-def app_of(gateway: Gateway | LiveGateway) -> ASGIApp:
+def app_of(gateway: Gateway | LiveGateway, process: Process | None = None) -> ASGIApp:
     """Gives an existing gateway as an ASGI application; its lifespan opens it (once) and closes it.
 
     For who opens the gateway first, to learn what is missing before a server starts, and then
     serves it with the server's lifespan switched off.
+
+    Args:
+        gateway: what answers.
+        process: tells of the process around it, and when it is to end.
     """
     live = gateway if isinstance(gateway, LiveGateway) else LiveGateway(gateway)
-    router = build_router(live, _version())
+    router = build_router(live, _version(), process or Process())
 
     @asynccontextmanager
     async def lifespan(app: object) -> AsyncIterator[None]:

@@ -28,6 +28,7 @@ from .errors import (
 from .loopers.base import Outcome, StageRecord, ms_since
 from .reply import Begin, Chunk, Event
 from .upstream.calls import Calls
+from .upstream.retry import LONGEST_WAIT_S
 
 Emit = Callable[[Event], Awaitable[None]]
 Final = ChatRequest | Completion
@@ -37,6 +38,9 @@ FALLBACK_SHARE = 0.7
 still be asked. One that hangs must not take the others' time."""
 IN_HAND_SHARE = 0.95
 """The same while an answer is in hand, which takes no time."""
+
+FALLBACK_WAIT_S = 2.0
+"""The longest `Retry-After` that is waited for while another model can be asked instead."""
 
 _OWN = frozenset(("fusion", "error", "id", "object", "created", "model", "choices", "usage"))
 _BESIDE_TEXT = ("tool_calls", "function_call", "refusal", "audio")
@@ -63,6 +67,8 @@ class Delivery:
     """Ends the wait for the first token of the stream."""
     _made: int = 0
     """The request's upstream calls before the model that is being asked."""
+    _longest_wait_s: float = LONGEST_WAIT_S
+    """Of that model's `Retry-After`."""
 
     @property
     def usage(self) -> Usage | None:
@@ -93,11 +99,13 @@ class Delivery:
             if isinstance(final, Completion):
                 return self._finished(final)
             begun = anyio.current_time()
-            self._made = self.calls.allowance.made
+            self._turn_to(finals[position + 1 :])
             completion: Completion | None = None
             try:
                 with _in_time(final, finals[position + 1 :]):
-                    completion = await self.calls.complete(final)
+                    completion = await self.calls.complete(
+                        final, longest_wait_s=self._longest_wait_s
+                    )
                 self._check(completion)
             except ConsilienceError as exc:
                 usage = completion.usage if completion else None
@@ -120,7 +128,7 @@ class Delivery:
         finals = self._finals() if self.outcome.finish is None else [await self.whole()]
         for position, final in enumerate(finals):
             begun = anyio.current_time()
-            self._made = self.calls.allowance.made
+            self._turn_to(finals[position + 1 :])
             relay = ChunkRelay(Stamp(self.id, self.created, final.model))
             try:
                 with _in_time(final, finals[position + 1 :]) as self._patience:
@@ -264,8 +272,16 @@ class Delivery:
             body["fusion"] = trace
         return body
 
+    def _turn_to(self, others: Sequence[Final]) -> None:
+        """Begins with the next model, which has `others` behind it."""
+        self._made = self.calls.allowance.made
+        replaced = bool(others) and isinstance(others[0], ChatRequest)
+        self._longest_wait_s = FALLBACK_WAIT_S if replaced else LONGEST_WAIT_S
+
     def _chunks(self, final: Final) -> AsyncGenerator[Body, None]:
-        return _given(final) if isinstance(final, Completion) else self.calls.stream(final)
+        if isinstance(final, Completion):
+            return _given(final)
+        return self.calls.stream(final, longest_wait_s=self._longest_wait_s)
 
     def _note(self, model: str, begun: float, ttft_ms: int | None, usage: Usage | None) -> None:
         self.records.append(

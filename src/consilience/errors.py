@@ -5,6 +5,8 @@ ConsilienceError
 │  ├─ UnknownModelError           404  model_not_found
 │  ├─ NoMatchingDecisionError     400  no_matching_decision
 │  ├─ RequestTooLargeError        413  request_too_large
+│  ├─ AddressTooLongError         414  address_too_long
+│  ├─ HeadersTooLargeError        431  headers_too_large
 │  └─ UnsupportedMediaTypeError   415  unsupported_media_type
 ├─ AuthenticationError            401  invalid_api_key
 ├─ PermissionDeniedError          403  permission_denied
@@ -13,6 +15,7 @@ ConsilienceError
 ├─ RequestTimeoutError            408  request_timeout      the client was too slow
 ├─ RateLimitedError               429  rate_limit_exceeded  Retry-After
 ├─ OverloadedError                503  overloaded           Retry-After
+├─ ShuttingDownError              503  shutting_down        Retry-After
 ├─ UnsupportedAlgorithmError      501  unsupported_algorithm
 ├─ DeadlineExceededError          504  deadline_exceeded    the whole request ran out of time
 ├─ UpstreamError                  502  upstream_error
@@ -91,6 +94,20 @@ class RequestTooLargeError(InvalidRequestError):
     code = "request_too_large"
 
 
+class AddressTooLongError(InvalidRequestError):
+    """The request's path, with its query, is over the limit."""
+
+    status = 414
+    code = "address_too_long"
+
+
+class HeadersTooLargeError(InvalidRequestError):
+    """The request's headers are over the limit, in number or in size."""
+
+    status = 431
+    code = "headers_too_large"
+
+
 class UnsupportedMediaTypeError(InvalidRequestError):
     """The request's content type or encoding is not one we read."""
 
@@ -149,6 +166,13 @@ class OverloadedError(ConsilienceError):
     status = 503
     type = "overloaded_error"
     code = "overloaded"
+
+
+class ShuttingDownError(ConsilienceError):
+    """The gateway is stopping; another instance, or the next one here, will answer."""
+
+    status = 503
+    code = "shutting_down"
 
 
 class UnsupportedAlgorithmError(ConsilienceError):

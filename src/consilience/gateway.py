@@ -19,6 +19,8 @@ import aiohttp
 import anyio
 
 from . import signal_models
+from .admission import Admission, Bounds
+from .allowance import allowance_for, at_depth, check_depth
 from .backends import LocalServer, build_pool, local_models
 from .chat.request import ChatRequest
 from .config.root import Config
@@ -27,8 +29,6 @@ from .delivery import Delivery, Emit
 from .errors import (
     ConsilienceError,
     DeadlineExceededError,
-    InvalidRequestError,
-    OverloadedError,
 )
 from .event_stream import EventStream
 from .loopers import LOOPERS
@@ -37,9 +37,9 @@ from .preparation import Prepared, prepare
 from .reply import Event, Reply, Routed, response_headers, route_headers
 from .router import Route, Router
 from .upstream.base import Upstream
-from .upstream.calls import Allowance, Calls
+from .upstream.calls import Calls
 from .upstream.checks import checking
-from .upstream.http import DEPTH_HEADER, new_session
+from .upstream.http import new_session
 from .upstream.local import LocalModels
 from .upstream.pool import Pool, single_pool
 
@@ -48,12 +48,6 @@ Body = bytes | Mapping[str, Any] | ChatRequest
 
 _PLUGIN_IDS = tuple(name for looper in LOOPERS for name in looper.plugin_ids)
 """Plugin entries that speak to this gateway; the router has read them when a request is sent on."""
-
-MAX_DEPTH = 4
-"""Gateways of this kind that a plain request may pass through. A Fusion request: one."""
-
-CALLS_FOR_EACH_PLANNED = 3
-"""Upstream calls that a request may make for each one it plans, when no limit is configured."""
 
 
 def _new_id() -> str:
@@ -135,8 +129,8 @@ class Gateway:
         """Of the client keys that requests over HTTP must carry one of; empty: everybody may."""
         self._users = 0
         self._unused = anyio.Event()
-        self.in_flight = 0
-        """Upstream calls that the requests now running may have at once."""
+        self.admission = Admission(self.bounds)
+        """Who may start now. Handed on when the gateway is replaced."""
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -187,6 +181,17 @@ class Gateway:
         """Closes every connection and stops local models."""
         self._pool = self._client = None
         await self._open.aclose()
+
+    @property
+    def bounds(self) -> Bounds:
+        """What the configuration lets in."""
+        limits = self._limits
+        return Bounds(limits.max_in_flight, limits.max_queued, limits.max_queue_seconds)
+
+    @property
+    def in_flight(self) -> int:
+        """Upstream calls that the requests now running may have at once."""
+        return self.admission.in_flight
 
     @property
     def ready(self) -> bool:
@@ -247,30 +252,27 @@ class Gateway:
         pool = self._pool or await self.open()
         begun = anyio.current_time()
         timeout_s = request_seconds(headers, self._timeout_s)
-        request = self._at_depth(self.parse(body), headers)
+        request = at_depth(self.parse(body), headers)
         route = await self._route(request, headers, timeout_s)
-        if route.algorithm == "fusion" and request.depth > 1:
-            raise InvalidRequestError(
-                "a Fusion route cannot be reached through another gateway of this kind: ask it directly"
-            )
+        check_depth(route, request)
         prepared = prepare(route, request, headers)
-        calls = pool.calls(self._allowance(prepared))
+        calls = pool.calls(allowance_for(prepared, self._limits.max_upstream_calls))
         created = int(self._unix_time())
         run = _Run(prepared, headers, begun, self._new_id(), created, calls, timeout_s)
         known, progress = route_headers(prepared.route), route.looper.wants_progress
         await emit(Routed(known, progress, run.id, run.created, route.requested))
-        width = 0 if prepared.outcome else self._reserve(route)
+        width = 0 if prepared.outcome else route.looper.width
         try:
             with anyio.fail_after(begun + timeout_s - anyio.current_time()):
-                outcome = await self._deliberate(run, emit)
-                return await deliver(prepared, self._delivery(run, outcome))
+                async with self.admission.room(width) as room:
+                    outcome = await self._deliberate(run, emit)
+                    room.narrow(1)  # finals are asked one after the other
+                    return await deliver(prepared, self._delivery(run, outcome))
         except (ConsilienceError, TimeoutError, ExceptionGroup) as exc:
             failure = self._failure(run, exc)
             if failure is exc:
                 raise
             raise failure from exc
-        finally:
-            self.in_flight -= width
 
     async def _route(
         self, request: ChatRequest, headers: Mapping[str, str], timeout_s: float
@@ -294,40 +296,6 @@ class Gateway:
         if isinstance(body, bytes | bytearray):
             return ChatRequest.parse(body, max_messages=most)
         return ChatRequest.from_body(body, max_messages=most)
-
-    @staticmethod
-    def _at_depth(request: ChatRequest, headers: Mapping[str, str]) -> ChatRequest:
-        passed = max(map(_number, headers.get(DEPTH_HEADER, "").split(",")))
-        if passed >= MAX_DEPTH:
-            raise InvalidRequestError(f"the request came through {passed} gateways or more: a loop")
-        return request.at_depth(passed + 1)
-
-    def _reserve(self, route: Route) -> int:
-        """Counts the calls that the request may have in flight at once.
-
-        Raises:
-            OverloadedError: they would be too many. Nothing was spent.
-        """
-        width, most = route.looper.width, self._limits.max_in_flight
-        if self.in_flight and self.in_flight + width > most:
-            raise OverloadedError("too many requests are in flight; try again", retry_after_s=1)
-        self.in_flight += width
-        return width
-
-    def _allowance(self, prepared: Prepared) -> Allowance:
-        """Gives how many upstream calls the request may make.
-
-        Raises:
-            InvalidRequestError: it needs more than may be made. Nothing was spent.
-        """
-        planned = 0 if prepared.outcome else prepared.route.looper.calls
-        most = self._limits.max_upstream_calls or CALLS_FOR_EACH_PLANNED * planned
-        if planned > most:
-            raise InvalidRequestError(
-                f"the request needs up to {planned} upstream calls;"
-                f" global.gateway.max_upstream_calls allows {most}"
-            )
-        return Allowance(most, planned)
 
     async def _deliberate(self, run: _Run, emit: Emit) -> Outcome:
         prepared = run.prepared
@@ -400,14 +368,6 @@ def _late(timeout_s: float) -> DeadlineExceededError:
     return DeadlineExceededError(
         f"no answer within the {timeout_s:g} seconds that a request may take"
     )
-
-
-def _number(text: str) -> int:
-    """A depth from a header; what is no number counts as none, a huge one as deep enough."""
-    digits = text.strip()
-    if not (digits.isascii() and digits.isdecimal()):
-        return 0
-    return int(digits[:6])
 
 
 async def _unwatched(event: Event) -> None:

@@ -46,6 +46,7 @@ class LiveGateway:
     def __init__(self, gateway: Gateway) -> None:
         self._current = gateway
         self._retiring: TaskGroup | None = None
+        self._reloading = anyio.Lock()
         self.state = ReloadState()
 
     async def __aenter__(self) -> Self:
@@ -73,11 +74,13 @@ class LiveGateway:
         """Loads a configuration and puts it into service; False when it could not be used.
 
         Args:
-            load: gives the new configuration or raises; run in a thread.
+            load: gives the new configuration or raises; run in a thread. Two reloads never
+                overlap, or the older file could come into service last.
         """
         try:
-            gateway = await anyio.to_thread.run_sync(lambda: Gateway(load()))
-            await self.replace(gateway)
+            async with self._reloading:
+                gateway = await anyio.to_thread.run_sync(lambda: Gateway(load()))
+                await self.replace(gateway)
         except (ConsilienceError, OSError) as exc:
             self.state = ReloadState(self.state.reloads, last_failed=True)
             _log_failure(exc)
@@ -92,6 +95,9 @@ class LiveGateway:
         """
         await gateway.open()
         old, self._current = self._current, gateway
+        # the limits hold for the process: what is in flight on the old one counts on
+        gateway.admission = old.admission
+        gateway.admission.resize(gateway.bounds)
         self.state = ReloadState(self.state.reloads + 1)
         log("config_reloaded", source=gateway.config.source, reloads=self.state.reloads)
         was, now = old.config.listeners[0], gateway.config.listeners[0]

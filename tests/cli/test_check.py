@@ -126,3 +126,28 @@ def test_check_lets_no_escape_sequence_through(tmp_path: Path) -> None:
 
     assert result.code == 1
     assert "\x1b" not in result.err
+
+
+COMPARING = """\
+version: v0.3
+providers:
+  models:
+    - {name: small, backend_refs: [{endpoint: "127.0.0.1:8000"}]}
+routing:
+  signals:
+    embeddings:
+      - {name: refunds, threshold: 0.7, candidates: [I want my money back]}
+  decisions:
+    - {name: money, rules: {type: embedding, name: refunds}, modelRefs: [{model: small}]}
+"""
+
+
+def test_check_says_how_to_get_the_embedding_model(tmp_path: Path) -> None:
+    path = written(tmp_path, COMPARING)
+
+    result = invoke("check", path)
+
+    assert result.code == 1
+    assert f"{path}:8:7: routing.signals.embeddings" in result.err
+    assert 'their embedding model "wordllama-256" is not on this machine (18 MiB)' in result.err
+    assert "= consilience models pull wordllama-256" in result.err

@@ -306,3 +306,37 @@ def test_projections_are_drawn_with_what_each_input_added(tmp_path: Path) -> Non
 
     lines = (line.partition(": the request has")[0].rstrip() for line in told.splitlines())
     assert PROJECTIONS in "\n".join(lines)
+
+
+COMPARING = """\
+version: v0.3
+providers:
+  defaults: {default_model: cheap}
+  models:
+    - {name: cheap, backend_refs: [{endpoint: "127.0.0.1:9"}]}
+    - {name: strong, backend_refs: [{endpoint: "127.0.0.1:9"}]}
+routing:
+  signals:
+    embeddings:
+      - {name: refunds, threshold: 0.7, candidates: [I want my money back]}
+    classifiers:
+      - {name: tone, type: llm, labels: [formal, casual], model: cheap}
+  decisions:
+    - {name: money, priority: 2, rules: {type: embedding, name: refunds}, modelRefs: [{model: strong}]}
+    - name: formal
+      rules: {type: classifier, name: tone, label: formal, predicate: {gte: 0.5}}
+      modelRefs: [{model: strong}]
+"""
+
+
+def test_explain_compares_meanings_and_asks_no_helper(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CONSILIENCE_CACHE")  # the model of this machine
+    monkeypatch.setattr("consilience.signal_models.cache_dir", lambda: tmp_path / "models")
+
+    result = invoke("explain", "please give me my money back", "-c", written(tmp_path, COMPARING))
+
+    assert result.code == 0
+    assert "money  chosen: priority 2" in result.out
+    assert "helper models are not asked in a dry run" in result.out

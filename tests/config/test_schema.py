@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # p
 
 from consilience.config import build_config, parse_config
 from consilience.config.field_docs import field_docs
-from consilience.config.known_keys import IGNORED
+from consilience.config.known_keys import HOLLOW, IGNORED
 from consilience.config.paths import Path as Place
 from consilience.config.paths import value_at
 from consilience.config.positions import read_yaml
@@ -108,6 +108,21 @@ def fusion(**options: Any) -> dict[str, Any]:
     return data(routing={"decisions": [{"name": "d", "algorithm": algorithm}]})
 
 
+def plugin(kind: str, **configuration: Any) -> dict[str, Any]:
+    entry = {"type": kind, "configuration": configuration}
+    decision = {"name": "d", "modelRefs": [{"model": "small"}], "plugins": [entry]}
+    return data(routing={"decisions": [decision]})
+
+
+def reliability(**settings: Any) -> dict[str, Any]:
+    model = {
+        "name": "small",
+        "backend_refs": [{"endpoint": "10.0.0.1:8000"}],
+        "reliability": settings,
+    }
+    return data(providers={"models": [model]})
+
+
 def signals(**lists: Any) -> dict[str, Any]:
     return data(routing={"signals": lists})
 
@@ -146,8 +161,13 @@ ENVIRON = {"NUMBER": "8899", "WORD": "confidence", "HOST": "127.0.0.1"}
         rule({"operator": "Or", "conditions": [LEAF, {"operator": "not", "conditions": [LEAF]}]}),
         fusion(analysis_models=["small", {"model": "large", "count": 2, "temperature": None}]),
         fusion(analysis_models=["large"], reasoning=None, on_error=None),
+        plugin("tools", mode=None, semantic_selection={"any": [1]}),
+        plugin("context_compression", budget={"trigger_tokens": "auto", "target_tokens": 9000}),
+        plugin("memory", any={"thing": [1]}),
+        *(reliability(retry_on=names) for names in ("5xx, reset", ["5xx", "reset"], [])),
+        *(reliability(health_check_interval=seconds) for seconds in (30, 2.5, "30s", "1m30s")),
         data(routing={"modelCards": [{"name": "small", "loras": None}], "decisions": None}),
-        data(**{"global": {"services": {"authz": {"fail_open": None}}, "stores": {"any": [1]}}}),
+        data(**{"global": {"services": {"authz": {"fail_open": None}}, "stores": {"memory": [1]}}}),
     ],
 )
 def test_short_forms_that_load_are_accepted(document: dict[str, Any]) -> None:
@@ -191,6 +211,14 @@ def test_variables_are_accepted_in_place_of_numbers_and_words() -> None:
         signals(language=[{"name": "en", "threshold": "half"}]),
         fusion(analysis_models=[7]),
         fusion(analysis_models=["large"], synthesis_template="without a place"),
+        plugin("tols"),
+        plugin("tools", mode="any"),
+        plugin("tools", allow_tools="search"),
+        plugin("header_mutation", delete=["x y"]),
+        plugin("system_prompt", system_prompt=" "),
+        reliability(retry_on=5),
+        reliability(base_ejection_time="soon"),
+        reliability(health_check_path="health"),
         data(listeners=[{"timeout": "soon"}]),
         data(routing={"modelCards": [{"name": None}]}),
         data(routing={"model_cards": []}),
@@ -229,15 +257,35 @@ def test_whatever_loads_is_accepted(place: Place, value: Any) -> None:
 
 
 def section(*names: str) -> Any:
-    """The properties at a path of sections; lists are looked into."""
+    """The properties at a path of sections; lists are looked into, `[tools]` is an entry's type."""
     node: Any = SCHEMA
     for name in names:
-        node = node["properties"][name]
-        while "properties" not in node:
-            node = node.get("items", node)
+        if name == "[]":
+            continue
+        if name.startswith("["):
+            node = next(each for each in entries_of(node) if is_of_type(each, name[1:-1]))
+        else:
+            node = section_in(node)["properties"][name]
+    return section_in(node)["properties"]
+
+
+def section_in(node: Any) -> Any:
+    """The section that a key takes."""
+    while "properties" not in node:
+        node = node.get("items", node)
+        if "properties" not in node:
             reference = next(a for a in node.get("anyOf", [node]) if "$ref" in a)
             node = SCHEMA["$defs"][reference["$ref"].rpartition("/")[2]]
-    return node["properties"]
+    return node
+
+
+def entries_of(node: Any) -> list[Any]:
+    """The sections that entries of a list may be."""
+    return [section_in(each) for each in node["items"]["anyOf"]]
+
+
+def is_of_type(entry: Any, kind: str) -> bool:
+    return any(kind in each.get("enum", ()) for each in entry["properties"]["type"]["anyOf"])
 
 
 def test_hints_are_the_docstrings_and_the_defaults() -> None:
@@ -253,9 +301,8 @@ def test_hints_are_the_docstrings_and_the_defaults() -> None:
 
 
 def test_every_key_that_is_not_acted_on_is_marked_with_what_is_lost() -> None:
-    for path, lost in IGNORED.items():
-        *above, last = (step for step in path if step != "[]")
-        told = section(*above)[last]
+    for path, lost in {**IGNORED, **HOLLOW}.items():
+        told = section(*path[:-1])[path[-1]]
 
         assert told == {"deprecated": True, "description": f"Not acted on: {lost}."}
 

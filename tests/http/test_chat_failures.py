@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from consilience.errors import UpstreamStatusError, UpstreamTimeoutError
 from consilience.upstream.scripted import Reply, ScriptedUpstream
-from support.client import Response, ask, eventually, opened, pending
+from support.client import Response, ask, eventually, get, opened, pending
 from support.live import fusion_yaml, live_gateway
 from support.raw_server import CLOSE, Step, answer, completion, json_answer, raw_server
 from support.scripts import fusion_script, is_judge_call
@@ -187,14 +188,41 @@ def test_the_deadline_ends_a_stream_with_an_error_event() -> None:
 
 def test_calls_in_flight_are_bounded_and_room_comes_back() -> None:
     upstream = ScriptedUpstream({"a": NEVER, "b": "here"})
-    with live_gateway(fusion_yaml(gateway="max_in_flight: 2"), upstream) as url:
+    config = fusion_yaml(gateway="max_in_flight: 2, max_queued: 0")
+    with live_gateway(config, upstream) as url:
         with pending(url, "a"), pending(url, "a"):
             assert eventually(lambda: upstream.in_flight == 2)
             refused = ask(url, "b")
-        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+            assert get(url, "/health").status == get(url, "/ready").status == 200
+        assert refused.status == 503
+        assert 1 <= int(refused.headers["retry-after"]) <= 2
         assert refused.error["code"] == "overloaded"
         assert "x-should-retry" not in refused.headers
         assert eventually(lambda: ask(url, "b").status == 200)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_who_finds_no_room_waits_for_it_and_who_finds_no_place_is_refused(stream: bool) -> None:
+    upstream = ScriptedUpstream({"a": NEVER, "b": "here"})
+    config = fusion_yaml(gateway="max_in_flight: 1, max_queued: 1")
+    with live_gateway(config, upstream) as url, ThreadPoolExecutor(1) as thread:
+        with pending(url, "a"):
+            assert eventually(lambda: upstream.in_flight == 1)
+            waiting = thread.submit(ask, url, "b", stream=stream)
+            # its place is taken once another one is refused
+            assert eventually(lambda: ask(url, "zzz").status == 503)
+            assert not waiting.done()
+        assert waiting.result().status == 200
+
+
+def test_a_wait_without_end_is_a_503_although_a_stream_was_asked() -> None:
+    upstream = ScriptedUpstream({"a": NEVER, "b": "here"})
+    config = fusion_yaml(gateway="max_in_flight: 1, max_queue_seconds: 0.05")
+    with live_gateway(config, upstream) as url, pending(url, "a"):
+        assert eventually(lambda: upstream.in_flight == 1)
+        refused = ask(url, "b", stream=True)
+        assert (refused.status, refused.error["code"]) == (503, "overloaded")
+        assert [call.model for call in upstream.calls] == ["a"]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from consilience.http import body as body_module
 from consilience.upstream.scripted import Reply, ScriptedUpstream
 from support.client import CHAT, HELLO, eventually
 from support.live import fusion_yaml, live_gateway
@@ -24,19 +23,17 @@ def _connected(url: str) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
 
 
-def test_a_body_that_never_comes_is_a_408(
-    monkeypatch: pytest.MonkeyPatch, gateway_url: str
-) -> None:
-    monkeypatch.setattr(body_module, "BODY_SECONDS", 0.1)
-    connection = _connected(gateway_url)
-    connection.putrequest("POST", CHAT)
-    for name, value in {**JSON, "content-length": "50"}.items():
-        connection.putheader(name, value)
-    connection.endheaders(b"{")
-    response = connection.getresponse()
-    assert response.status == 408
-    assert json.loads(response.read())["error"]["code"] == "request_timeout"
-    connection.close()
+def test_a_body_that_never_comes_is_a_408() -> None:
+    with live_gateway(fusion_yaml(gateway="client_body_seconds: 0.1")) as url:
+        connection = _connected(url)
+        connection.putrequest("POST", CHAT)
+        for name, value in {**JSON, "content-length": "50"}.items():
+            connection.putheader(name, value)
+        connection.endheaders(b"{")
+        response = connection.getresponse()
+        assert response.status == 408
+        assert json.loads(response.read())["error"]["code"] == "request_timeout"
+        connection.close()
 
 
 def test_half_a_body_and_a_hang_up_ask_nobody(caplog: pytest.LogCaptureFixture) -> None:

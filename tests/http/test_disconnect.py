@@ -10,8 +10,18 @@ import pytest
 from consilience.upstream.scripted import Reply, ScriptedUpstream
 from support.client import ask, eventually, opened, pending
 from support.live import fusion_yaml, live_gateway
-from support.raw_server import HANG, SSE_HEAD, Received, Step, chunked, piece, raw_server
-from support.scripts import fusion_script
+from support.raw_server import (
+    HANG,
+    SSE_HEAD,
+    Received,
+    Step,
+    chunked,
+    completion,
+    json_answer,
+    piece,
+    raw_server,
+)
+from support.scripts import REPLY, fusion_script
 
 FUSION = "vllm-sr/fusion"
 NEVER = Reply("x", delay_s=math.inf)
@@ -69,6 +79,45 @@ def test_a_hang_up_while_comments_keep_the_line_warm_cancels_the_panel() -> None
             assert upstream.in_flight == 2
         assert eventually(lambda: upstream.in_flight == 0, 1.0)
     assert upstream.cancelled == 2
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("phase", ["judge", "synthesis"])
+def test_a_hang_up_in_a_later_phase_closes_the_socket_of_a_real_backend(
+    phase: str, stream: bool
+) -> None:
+    def script(request: Received) -> list[Step]:
+        is_judge = "response_format" in request.json
+        if request.json["model"] == "j" and is_judge == (phase == "judge"):
+            return [SSE_HEAD, chunked(piece("x")), HANG] if request.json.get("stream") else [HANG]
+        return [json_answer(completion(REPLY))]
+
+    calls = 3 if phase == "judge" else 4
+    with raw_server(script) as backend, live_gateway(fusion_yaml(base_url=backend.base_url)) as url:
+        with pending(url, FUSION, stream=stream):
+            assert backend.wait_for(lambda s: len(s.requests) == calls)
+        assert backend.wait_for(lambda s: s.aborted == 1, 1.0)
+        assert len(backend.requests) == calls
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_a_hang_up_while_waiting_for_room_asks_nobody_and_leaves_the_queue(
+    caplog: pytest.LogCaptureFixture, stream: bool
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    upstream = ScriptedUpstream({"a": NEVER, "b": "here"})
+    config = fusion_yaml(gateway="max_in_flight: 1, max_queued: 1, max_queue_seconds: 60")
+    with live_gateway(config, upstream) as url:
+        with pending(url, "a"):
+            assert eventually(lambda: upstream.in_flight == 1)
+            for _ in range(3):  # each finds the place free that the one before it had
+                with pending(url, "b", stream=stream):
+                    assert eventually(lambda: ask(url, "zzz").status == 503)
+                assert eventually(lambda: ask(url, "zzz").status == 404)
+        assert eventually(lambda: ask(url, "b").status == 200)
+        assert eventually(lambda: _statuses(caplog).count(499) == 4)
+    assert [call.model for call in upstream.calls] == ["a", "b"]
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

@@ -11,7 +11,7 @@ from consilience.upstream.scripted import ScriptedUpstream
 from support.chat_server import chat_server, refusal
 from support.client import Response, ask, post
 from support.live import live_gateway, model_yaml
-from support.raw_server import CLOSE, RESET, Step, raw_server
+from support.raw_server import CLOSE, RESET, Step, json_answer, raw_server
 
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 
@@ -26,11 +26,17 @@ def config(refs: str, *, base_url: str, algorithm: str = "", cards: str = "") ->
 
 
 def answered(
-    refs: str, said: Mapping[str, str | Sequence[Step]], *, cards: str = "", **fields: Any
+    refs: str,
+    said: Mapping[str, str | Sequence[Step]],
+    *,
+    cards: str = "",
+    gateway: str = "retry_base_seconds: 0.01",
+    **fields: Any,
 ) -> tuple[Response, list[str]]:
     """The response to a request, and the models that were asked in turn."""
     with raw_server(chat_server(said)) as server:
         text = config(refs, base_url=server.base_url, cards=cards)
+        text += f"global: {{gateway: {{{gateway}}}}}\n"
         with live_gateway(text) as url:
             reply = ask(url, "auto", **fields)
         return reply, [request.json["model"] for request in server.requests]
@@ -53,9 +59,30 @@ def test_next_model_stands_in_when_the_first_fails(failure: list[Step], stream: 
     reply, asked = answered("{model: a}, {model: b}, {model: c}", {"a": failure}, stream=stream)
 
     assert (reply.status, text_in(reply)) == (200, "says b")
-    assert list(dict.fromkeys(asked)) == ["a", "b"]
+    assert asked == ["a", "a", "a", "b"]  # the first one and its two retries
     assert reply.headers["x-vsr-selected-model"] == "b"
     assert reply.headers["x-vsr-degraded"].startswith("single=")
+
+
+@BOTH
+def test_next_model_does_not_wait_until_the_first_one_may_be_asked_again(stream: bool) -> None:
+    later = [json_answer({}, status=429, headers="retry-after: 30\r\n")]
+
+    reply, asked = answered("{model: a}, {model: b}", {"a": later}, stream=stream)
+
+    assert (text_in(reply), asked) == ("says b", ["a", "b"])
+
+
+@BOTH
+def test_next_model_stands_in_at_once_when_nothing_is_asked_again(stream: bool) -> None:
+    reply, asked = answered(
+        "{model: a}, {model: b}",
+        {"a": refusal(503)},
+        gateway="retry_count: 0",
+        stream=stream,
+    )
+
+    assert (text_in(reply), asked) == ("says b", ["a", "b"])
 
 
 @BOTH

@@ -162,3 +162,9 @@ async def test_references_have_no_say_when_the_request_names_a_panel() -> None:
     seat, _ = await panel_of({}, asking(plugins=[{"id": "fusion", "analysis_models": ["a"]}]))
 
     assert not {"reasoning_effort", "chat_template_kwargs"} & seat.body.keys()
+
+
+def test_every_model_has_its_place_among_the_calls() -> None:
+    looper = Single(SingleOptions(), Binding("d", models=("a", "b", "c")))
+
+    assert looper.calls == 3

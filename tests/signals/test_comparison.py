@@ -17,15 +17,14 @@ from consilience.signals.complexity import ComplexityRule, Side
 from consilience.signals.embedding import EmbeddingRule
 from consilience.signals.evaluation import SignalSet
 from consilience.signals.jailbreak import JailbreakRule
-from consilience.signals.models import RETRY_S, SignalModels
+from consilience.signals.models import SignalModels
 from consilience.signals.preference import PreferenceRule
 from consilience.signals.reask import ReaskRule
 from consilience.signals.vectors import Embed, Vectors, VectorSignal, stack
-from support import virtual_time
 from support.conversation import facts
 from support.meanings import Embedding
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("few_examples")]
 
 COLOUR = EmbeddingRule(name="colour", threshold=0.5, candidates=("red", "blue"))
 KEY = SignalKey("embedding", "colour")
@@ -162,17 +161,17 @@ async def test_model_that_was_not_there_is_tried_again_after_a_while(
     assert failing.tries == 3
 
 
-def test_one_request_tries_again_when_many_come_at_once() -> None:
-    async def scenario() -> None:
-        failing = Failing()
+async def test_one_request_tries_again_when_many_come_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failing = Failing()
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "RETRY_S", 0)
         signals = await prepared(failing.embed)
-        await anyio.sleep(RETRY_S + 1)
-        async with anyio.create_task_group() as group:
-            for _ in range(20):
-                group.start_soon(signals.evaluate, facts("red"))
-        assert failing.tries == 2
-
-    virtual_time.run(scenario)
+    async with anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(signals.evaluate, facts("red"))
+    assert failing.tries == 2
 
 
 class Unteachable(VectorSignal[EmbeddingRule]):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from consilience.signals.base import SignalResult
+from consilience.signals.evaluation import SignalSet
 from consilience.signals.jailbreak import (
     MOST_PIECES,
     OVERLAP,
@@ -97,6 +98,17 @@ async def test_patterns_stand_in_the_text_as_written(text: str, match: bool) -> 
     result = await says(rule("patterns"), text, embedding=embedding)
     assert (result.matched, result.value) == (match, float(match))
     assert embedding.requests == embedding.prototypes == []
+
+
+async def test_patterns_are_found_when_there_is_no_embedding_model() -> None:
+    rules = [rule("patterns", "written"), rule("hybrid", "both"), JailbreakRule(name="learned")]
+    signals = SignalSet.build({"jailbreak": rules})
+    results = await signals.evaluate(facts(BAD))
+    assert {key.name: (result.matched, result.error) for key, result in results.items()} == {
+        "written": (True, None),
+        "both": (False, "there is no embedding model"),
+        "learned": (False, "there is no embedding model"),
+    }
 
 
 @pytest.mark.parametrize("text", [ATTACK, "please open secret vault now", "the secret vault"])
@@ -204,4 +216,7 @@ def test_rule_is_refused_when_it_has_nothing_to_compare_with(method: str) -> Non
 def test_as_many_patterns_as_may_be_are_compiled() -> None:
     patterns = tuple(f"{i} " + "word " * 390 for i in range(500))
     rule = JailbreakRule(name="a", method="patterns", jailbreak_patterns=patterns)
-    assert Jailbreak([rule]).rules == (rule,)
+    text = patterns[-1].strip()[:1000]
+    assert not Jailbreak([rule]).judge(facts(text), {})["a"].matched
+    short = rule.model_copy(update={"jailbreak_patterns": (*patterns[:-1], "the last one")})
+    assert Jailbreak([short]).judge(facts("it is the last one"), {})["a"].matched

@@ -14,7 +14,9 @@ from consilience.signals.lexical import MOST_WORDS, terms_of
     [
         ("", ()),
         (" \0\ud800 — ", ()),
-        ("Running runs", ("run", "run run")),
+        ("Running runs", ("run", "run run", "runni~")),
+        ("Verträge vertraglich", ("verträg", "vertraglich", "verträg vertraglich", "vertr~")),
+        ("peach orchard", ("peach", "orchard", "peach orchard", "orcha~")),
         ("don't stop", ("don't", "stop", "don't stop")),
         ("你好吗", ("你", "好", "吗", "你 好", "好 吗")),
         ("why?", ("whi", "?", "whi ?")),
@@ -22,12 +24,16 @@ from consilience.signals.lexical import MOST_WORDS, terms_of
         ("```x", ("```", "x", "``` x")),
     ],
 )
-def test_terms_are_stems_and_their_pairs(text: str, terms: tuple[str, ...]) -> None:
+def test_terms_are_stems_their_pairs_and_the_beginnings_of_long_words(
+    text: str, terms: tuple[str, ...]
+) -> None:
     assert terms_of(text) == terms
 
 
 def test_terms_are_bounded_when_a_text_is_long() -> None:
     assert len(terms_of(" ".join(map(str, range(5000))))) == 2 * MOST_WORDS - 1
+    long = (str(i * 100_003).zfill(9)[::-1] for i in range(5000))
+    assert len(terms_of(" ".join(long))) <= 3 * MOST_WORDS - 1
 
 
 @given(st.text())

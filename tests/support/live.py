@@ -19,6 +19,7 @@ import uvicorn
 
 from consilience.app import create_app
 from consilience.config import Config, parse_config
+from consilience.http.protocol import ClientBounds, guarded
 from consilience.upstream.base import Upstream
 
 
@@ -33,18 +34,21 @@ def live_gateway(config: str | Config, upstream: Upstream | None = None) -> Iter
         upstream: serves every model in place of its backends.
     """
     checked = parse_config(config) if isinstance(config, str) else config
-    with serve(create_app(checked, upstream=upstream)) as base_url:
+    bounds = ClientBounds.of(checked.global_.gateway)
+    with serve(create_app(checked, upstream=upstream), bounds) as base_url:
         yield base_url
 
 
 @contextmanager
-def serve(app: object) -> Iterator[str]:
+def serve(app: object, bounds: ClientBounds | None = None) -> Iterator[str]:
     """Serves any ASGI application like `live_gateway`."""
+    within = bounds or ClientBounds()
     listening = socket.create_server(("127.0.0.1", 0), backlog=512)
     settings = uvicorn.Config(
         app,  # type: ignore[arg-type]
         loop="uvloop",
-        http="httptools",
+        http=guarded(within),
+        ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -18,6 +18,7 @@ from consilience.signals.models import SignalModels
 from consilience.signals.vectors import Embed, Vectors
 from consilience.upstream.embedding.base import Matrix, on_scale, unit
 from consilience.upstream.embedding.catalog import MINILM, WORDLLAMA
+from consilience.upstream.embedding.local import LocalEmbedder
 from consilience.upstream.embedding.sentence import SentenceEncoder
 from consilience.upstream.embedding.static import StaticEncoder
 
@@ -29,16 +30,19 @@ class WordEncoder:
 
     identity = "words"
 
-    def __init__(self, inline_characters: int = 0) -> None:
-        self.inline_characters = inline_characters
+    def __init__(self, quick_characters: int = 0) -> None:
+        self.quick_characters = quick_characters
         self.calls: list[tuple[str, ...]] = []
+
+    def is_quick(self, texts: Sequence[str]) -> bool:
+        return sum(map(len, texts)) <= self.quick_characters
 
     def encode(self, texts: Sequence[str]) -> Matrix:
         self.calls.append(tuple(texts))
         rows = np.zeros((len(texts), DIMENSIONS), np.float32)
         for i, text in enumerate(texts):
             for term in terms_of(text):
-                if " " not in term:
+                if not term.endswith("~") and " " not in term:
                     place = int.from_bytes(sha256(term.encode()).digest()[:4], "big")
                     rows[i, place % DIMENSIONS] += 1
         return unit(rows)
@@ -82,7 +86,7 @@ async def found(
 ) -> Mapping[str, SignalResult]:
     """Gives what a kind says of a request, by name, after it has learned."""
     shared = {} if settings is None else {kind.kind: settings}
-    signals = SignalSet.build({kind.kind: rules}, settings=shared)
+    signals = SignalSet.build({kind.kind: rules}, settings=shared, kinds=(kind,))
     await signals.prepare(SignalModels((embedding or Embedding()).embed, ask))
     results = await signals.evaluate(facts)
     assert all(0 <= result.confidence <= 1 for result in results.values())
@@ -113,6 +117,7 @@ def sentence_encoder() -> SentenceEncoder:
 
 @cache
 def static_embedding() -> Embedding:
-    """Gives the real static model as signals have it."""
+    """Gives the real static model as signals have it, under the name of the packaged weights."""
     encoder = static_encoder()
-    return Embedding(encoder.encode, encoder.identity, WORDLLAMA.floor)
+    identity = LocalEmbedder(encoder, WORDLLAMA.floor).identity
+    return Embedding(encoder.encode, identity, WORDLLAMA.floor)

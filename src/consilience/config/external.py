@@ -19,7 +19,7 @@ class HelperEndpoint(Section):
     """None: that of the protocol."""
     protocol: Literal["http", "https"] = "http"
     """How the server is spoken to."""
-    path: Annotated[str, Field(pattern=r"^/[^\s?#]*$")] = "/v1/chat/completions"
+    path: Line = "/v1/chat/completions"
     """Ours."""
 
     @field_validator("address")
@@ -30,6 +30,13 @@ class HelperEndpoint(Section):
                 "must be a host name or an IP address; scheme, port and path have keys of their own"
             )
         return address.strip().strip("[]")
+
+    @field_validator("path")
+    @classmethod
+    def _is_a_path(cls, path: str) -> str:
+        if not re.fullmatch(r"/[^\s?#]*", path):
+            raise ValueError("must begin with `/` and have no `?`, `#` or space")
+        return path
 
     @property
     def url(self) -> str:

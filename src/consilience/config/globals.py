@@ -19,6 +19,7 @@ from .fields import (
     HeaderName,
     Line,
     Name,
+    NotNegative,
     Positive,
     Seconds,
     SecondsOrNone,
@@ -105,9 +106,27 @@ class Gateway(Section):
     max_sse_event_kb: Annotated[int, Field(strict=True, ge=1, le=65536)] = 1024
     """Limit of one event of an upstream's stream, in KiB."""
     max_in_flight: Positive = 1000
-    """Upstream calls that the requests at work may have at once; above it 503."""
+    """Upstream calls that the requests at work may have at once; who comes then waits."""
+    max_queued: NotNegative = 100
+    """Requests that may wait for room; above it 503 at once."""
+    max_queue_seconds: SecondsOrNone = 4.0
+    """The longest wait for room, then 503. Less than `stream_start_seconds`, so that it is a status."""
     max_messages: Positive = 2000
     """Messages that a request may have."""
+    max_connections: Positive = 4096
+    """Connections of clients; a further one takes the place of the one idle longest, or gets 503."""
+    client_head_seconds: Seconds = 10.0
+    """For a client to send a request's head."""
+    client_body_seconds: Seconds = 30.0
+    """For a client to send a request's body; then 408."""
+    client_idle_seconds: Seconds = 75.0
+    """How long a connection without a request is kept."""
+    client_stall_seconds: Seconds = 60.0
+    """How long a client may take nothing of a waiting answer before its connection is closed."""
+    drain_seconds: SecondsOrNone = 5.0
+    """After SIGTERM: how long `/ready` says 503 while requests are still taken."""
+    shutdown_seconds: Seconds = 30.0
+    """After SIGTERM: when requests still in flight end with an error, and the process with them."""
     connect_timeout_seconds: Seconds = 3.0
     """For opening a connection to a backend, name and certificate included."""
     first_byte_timeout_seconds: Seconds = 60.0
@@ -116,7 +135,7 @@ class Gateway(Section):
     """The longest silence in an upstream's stream. Comments do not break it."""
     max_upstream_calls: Positive | None = None
     """Upstream calls that one request may make, retries included. Default: three for each of the
-    panel's seats, of its judges and of its writers."""
+    panel's seats, of its judges and of its writers, or for each model of a plain route."""
     retry_count: Annotated[int, Field(strict=True, ge=0, le=10)] = 2
     """Calls beyond the first that one call may become, at backends it has been at."""
     retry_base_seconds: Seconds = 0.5

@@ -23,12 +23,15 @@ from ..upstream.embedding.catalog import (
     embedding_model,
 )
 from ..upstream.embedding.sentence import SentenceFiles
+from .checks import is_ourselves
+from .duplicates import duplicates
 from .paths import Finding, Path
 from .root import Config
 from .routing import KINDS, RecipeRouting
 from .validation import near
 
 SEMANTIC: Path = ("global", "model_catalog", "embeddings", "semantic")
+EXTERNAL: Path = ("global", "model_catalog", "external")
 _COMPARING = tuple(signal for signal in SIGNALS if issubclass(signal, VectorSignal))
 
 
@@ -46,6 +49,7 @@ def check_models(config: Config, environ: Mapping[str, str]) -> Iterator[Finding
     ]
     if needing:
         yield from _check_embedding_model(config, needing[0], environ)
+    yield from _check_external(config)
     for profile, path in _profiles(config):
         yield from _check_helpers(config, profile, path)
     settings = config.global_.signal_settings[Preference.kind]
@@ -57,8 +61,23 @@ def check_models(config: Config, environ: Mapping[str, str]) -> Iterator[Finding
             "no helper chooses preferences: none in global.model_catalog.external has"
             f" `model_role: {PREFERENCE_ROLE}`",
             "add one, or set `use_contrastive: true`",
-            looked_in=(("global", "model_catalog", "external"),),
+            looked_in=(EXTERNAL,),
         )
+
+
+def _check_external(config: Config) -> Iterator[Finding]:
+    """Checks that helpers have names of their own, and are not this gateway."""
+    helpers = config.global_.helpers
+    names = (((*EXTERNAL, i, "name"), helper.name) for i, helper in enumerate(helpers))
+    yield from duplicates(names, "the helper")
+    for i, helper in enumerate(helpers):
+        if is_ourselves(config, helper.llm_endpoint.url):
+            yield Finding(
+                (*EXTERNAL, i, "llm_endpoint"),
+                f'the helper "{helper.name}" is this gateway itself: it would ask itself for ever',
+                "a classifier's `model` may name a model of `providers.models`",
+                looked_in=((*EXTERNAL, i, "llm_endpoint"), ("listeners",)),
+            )
 
 
 def _profiles(config: Config) -> Iterator[tuple[RecipeRouting, Path]]:
@@ -144,5 +163,5 @@ def _check_helpers(config: Config, profile: RecipeRouting, path: Path) -> Iterat
                 " that name",
                 near(rule.model, sorted((*helpers, *config.askable)), write='"{}"'),
                 absent=rule.model,
-                looked_in=(("global", "model_catalog", "external"), ("providers", "models")),
+                looked_in=(EXTERNAL, ("providers", "models")),
             )

@@ -26,6 +26,7 @@ class DecisionPluginBase(Section):
     """What every plugin has."""
 
     type: str
+    """What it is; each type has its own configuration."""
 
     @property
     def options(self) -> PluginOptions | None:
@@ -43,12 +44,14 @@ class OtherPlugin(DecisionPluginBase):
 
     type: Literal[TYPES]  # type: ignore[valid-type]  # a tuple of literals, listed once
     configuration: Annotated[Mapping[str, Any], Field(repr=False)] = {}
+    """Not read."""
 
 
 class OwnPlugin(DecisionPluginBase):
     """A plugin that this version acts on."""
 
     configuration: PluginOptions
+    """What the type takes."""
 
     @property
     def options(self) -> PluginOptions:

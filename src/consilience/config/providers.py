@@ -186,6 +186,14 @@ def _server_path(value: str) -> str:
     return value
 
 
+Conditions = Annotated[
+    tuple[Line, ...], BeforeValidator(_conditions, json_schema_input_type=tuple[Line, ...] | Line)
+]
+ServerPath = Annotated[
+    Line, AfterValidator(_server_path), Field(json_schema_extra={"pattern": r"^/\S*$"})
+]
+
+
 class Reliability(Section):
     """`reliability` of a model: how its backends share the calls, and when one is left out.
 
@@ -196,7 +204,7 @@ class Reliability(Section):
     """`least_request`: of two drawn by weight, the one with fewer calls in flight."""
     retry_count: Annotated[int, Field(strict=True, ge=0, le=10)] | None = None
     """In place of `global.gateway.retry_count`."""
-    retry_on: Annotated[tuple[Line, ...], BeforeValidator(_conditions)] | None = None
+    retry_on: Conditions | None = None
     """Names of failures, a list or separated by commas; only these are asked again."""
     consecutive_5xx: NotNegative | None = None
     """Failures in a row (5xx, timeouts, broken connections) that eject a backend; 0: never. Default: 5."""
@@ -204,10 +212,12 @@ class Reliability(Section):
     """Seconds of the first ejection; the next ones are longer. Default: 30."""
     max_ejection_percent: Annotated[int, Field(strict=True, ge=0, le=100)] | None = None
     """Share of the backends that may be ejected; one may always be, and one is always left."""
-    health_check_path: Annotated[Line, AfterValidator(_server_path)] | None = None
+    health_check_path: ServerPath | None = None
     """Asked of every backend at intervals; without it nothing is."""
     health_check_interval: Duration = 10.0
+    """Seconds from one such question to the next."""
     health_check_timeout: Duration = 2.0
+    """Seconds that an answer to it may take."""
 
 
 class ProviderModel(Section):

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
+from ..plugins import UNAVAILABLE
 from ..rules.grammar import Combination, Condition
 from .condition_checks import SECTIONS
 from .field_docs import field_docs
 from .known_keys import HOLLOW, IGNORED
+from .plugins import OtherPlugin
 from .root import Config
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -103,6 +106,8 @@ class _Generator(GenerateJsonSchema):
                 node["description"] = _for_people(told)
         if model is Condition:
             made["properties"]["type"]["enum"] = [*SECTIONS]
+        if model is OtherPlugin:  # it has the other types only to name them all in a message
+            made["properties"]["type"]["enum"] = [*UNAVAILABLE]
         if model is Combination:
             # `operator: AND` alone is one of no conditions; see `shorthand`.
             made |= {"required": ["operator"], "if": _IS_NOT, "then": _HAS_ONE_CHILD}
@@ -206,8 +211,8 @@ def _is_of(section: Mapping[str, Any], step: str) -> bool:
     """Whether a section is of the type that a step such as `[tools]` names."""
     if not step.startswith("[") or step == "[]":
         return True
-    kinds = [each.get("enum") for each in section["properties"]["type"].get("anyOf", ())]
-    return [step[1:-1]] in kinds
+    kinds = (each.get("enum", ()) for each in section["properties"]["type"].get("anyOf", ()))
+    return step[1:-1] in chain.from_iterable(kinds)
 
 
 def _sections(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

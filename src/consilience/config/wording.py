@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, ForwardRef, Literal, NamedTuple, Union, get_args, get_origin
 
 import annotated_types
-from pydantic import BaseModel, BeforeValidator, SecretStr
+from pydantic import BaseModel, BeforeValidator, RootModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from .paths import Path, tells_secret, value_at
@@ -177,6 +177,8 @@ def _options(annotation: Any, metadata: tuple[Any, ...] = ()) -> Iterator[Expect
         for member in get_args(annotation):
             if member is not type(None):
                 yield from _options(member, metadata)
+    elif _is_model(annotation) and issubclass(annotation, RootModel):
+        yield from _options(annotation.model_fields["root"].annotation, metadata)
     else:
         yield Expected(annotation, metadata)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 from starlette.types import Receive, Scope
 
+from ..config.globals import Gateway as Settings
 from ..errors import (
     InvalidRequestError,
     RequestTimeoutError,
@@ -13,16 +14,13 @@ from ..errors import (
 )
 from .disconnect import ClientGoneError
 
-BODY_SECONDS = 30.0
-"""How long a client may take to send its body."""
-
 
 def headers_of(scope: Scope) -> dict[str, str]:
     """The request's headers, names in lower case; of a repeated one the last."""
     return {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
 
 
-async def read_json_body(headers: dict[str, str], receive: Receive, limit: int) -> bytes:
+async def read_json_body(headers: dict[str, str], receive: Receive, settings: Settings) -> bytes:
     """Reads a JSON request's body.
 
     JSON is asked for by its media type so that a web page elsewhere cannot make a visitor's browser
@@ -30,10 +28,11 @@ async def read_json_body(headers: dict[str, str], receive: Receive, limit: int) 
 
     Raises:
         UnsupportedMediaTypeError: not JSON, or compressed.
-        RequestTooLargeError: more than `limit` bytes.
+        RequestTooLargeError: more than `max_request_bytes_mb`.
         RequestTimeoutError: the client took too long.
         ClientGoneError: the client hung up.
     """
+    limit, seconds = settings.max_request_bytes_mb << 20, settings.client_body_seconds
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise UnsupportedMediaTypeError(
@@ -45,12 +44,10 @@ async def read_json_body(headers: dict[str, str], receive: Receive, limit: int) 
     if declared.isdecimal() and int(declared) > limit:
         raise _too_large(limit)
     try:
-        with anyio.fail_after(BODY_SECONDS):
+        with anyio.fail_after(seconds):
             return await _read(receive, limit)
     except TimeoutError:
-        raise RequestTimeoutError(
-            f"the body did not arrive within {BODY_SECONDS:g} seconds"
-        ) from None
+        raise RequestTimeoutError(f"the body did not arrive within {seconds:g} seconds") from None
 
 
 async def _read(receive: Receive, limit: int) -> bytes:

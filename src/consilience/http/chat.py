@@ -18,6 +18,7 @@ from ..loopers.base import Progress
 from ..reply import Begin, Chunk, Event, Routed
 from .body import headers_of, read_json_body
 from .disconnect import unless_disconnected
+from .drain import Drain
 from .errors import as_error, error_body, request_id, send_json
 
 _STREAM_HEADERS = {
@@ -30,33 +31,37 @@ _STREAM_HEADERS = {
 class ChatEndpoint:
     """The chat-completions endpoint as an ASGI application."""
 
-    def __init__(self, gateway: Callable[[], Gateway]) -> None:
+    def __init__(self, gateway: Callable[[], Gateway], drain: Drain) -> None:
         """
         Args:
             gateway: gives the gateway to use; asked once a request.
+            drain: ends what is in flight when the process must end.
         """
         self._gateway = gateway
+        self._drain = drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gateway = self._gateway()
         with gateway.in_use():
             await self._answer(gateway, scope, receive, send)
 
-    @staticmethod
-    async def _answer(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
         settings = gateway.config.global_.gateway
+        gateway.admission.refuse_when_full()
         headers = headers_of(scope)
-        raw = await read_json_body(headers, receive, settings.max_request_bytes_mb << 20)
+        raw = await read_json_body(headers, receive, settings)
         body = gateway.parse(raw)
         if body.stream:
             stream = _SseResponse(send, settings, request_id(scope), scope["state"])
-            await unless_disconnected(
-                receive, lambda: stream.respond(lambda: gateway.run(body, headers, stream.emit))
-            )
+
+            async def run() -> None:
+                await self._drain.unless_over(lambda: gateway.run(body, headers, stream.emit))
+
+            await unless_disconnected(receive, lambda: stream.respond(run))
             return
 
         async def respond() -> None:
-            reply = await gateway.complete(body, headers)
+            reply = await self._drain.unless_over(lambda: gateway.complete(body, headers))
             scope["state"]["log"] = _log_fields(reply.headers)
             await send_json(send, reply.body, headers=dict(reply.headers))
 

@@ -34,8 +34,8 @@ class EvalEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gateway = self._gateway()
         headers = headers_of(scope)
-        limit = gateway.config.global_.gateway.max_request_bytes_mb << 20
-        body = decode_body(await read_json_body(headers, receive, limit))
+        settings = gateway.config.global_.gateway
+        body = decode_body(await read_json_body(headers, receive, settings))
         request, traced = evaluated_request(body, gateway), _wants_trace(scope, body)
         explanation = await explain(gateway.router, gateway.config, request, headers)
         scope["state"]["log"] = {"model": request.model, "dry_run": explanation.status}

@@ -21,6 +21,7 @@ from ..telemetry.log import request_id as current_request
 from .body import headers_of
 from .disconnect import ClientGoneError
 from .errors import as_error, send_error
+from .head import check_head
 
 _GOOD_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 UNPROTECTED = frozenset(("/health", "/ready"))
@@ -73,6 +74,7 @@ class Edge:
     ) -> None:
         state = scope["state"]
         try:
+            check_head(scope)
             self._authenticate(scope["path"], headers)
             await self._app(scope, receive, response.send)
         except ClientGoneError:

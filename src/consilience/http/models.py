@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
@@ -10,17 +11,28 @@ from starlette.responses import JSONResponse, Response
 from ..errors import UnknownModelError
 from ..live import LiveGateway
 from ..router import ModelEntry
+from .drain import Drain
 
 OWNER = "consilience"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What the endpoints tell of the process they run in."""
+
+    drain: Drain = field(default_factory=Drain)
+    worker: int | None = None
+    """Which of several workers it is, from 1; None: the only one."""
 
 
 class Inventory:
     """The endpoints that tell about the gateway itself."""
 
-    def __init__(self, live: LiveGateway, version: str) -> None:
+    def __init__(self, live: LiveGateway, version: str, process: Process) -> None:
         self._live = live
         self._gateway = live.current
         self._version = version
+        self._process = process
 
     async def models(self, request: Request) -> Response:
         """Lists the names that a request may use."""
@@ -41,15 +53,21 @@ class Inventory:
 
     async def health(self, request: Request) -> Response:
         """Says that the process runs, and whether it serves the newest configuration."""
-        config = self._live.state.as_body()
-        return JSONResponse({"status": "ok", "version": self._version, "config": config})
+        body: dict[str, Any] = {
+            "status": "stopping" if self._process.drain.stopping else "ok",
+            "version": self._version,
+            "config": self._live.state.as_body(),
+        }
+        if self._process.worker is not None:
+            body["worker"] = self._process.worker
+        return JSONResponse(body)
 
     async def ready(self, request: Request) -> Response:
         """Says whether requests can be served: 200, or 503 while starting or stopping."""
-        ready = self._gateway().ready
-        return JSONResponse(
-            {"status": "ready" if ready else "starting"}, status_code=200 if ready else 503
-        )
+        stopping = self._process.drain.stopping
+        ready = self._gateway().ready and not stopping
+        status = "ready" if ready else "stopping" if stopping else "starting"
+        return JSONResponse({"status": status}, status_code=200 if ready else 503)
 
 
 def model_body(entry: ModelEntry) -> dict[str, Any]:

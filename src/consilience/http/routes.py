@@ -9,14 +9,14 @@ from starlette.routing import Route, Router
 from ..live import LiveGateway
 from .chat import ChatEndpoint
 from .eval import EvalEndpoint
-from .models import Inventory
+from .models import Inventory, Process
 from .openapi import openapi_document
 
 
-def build_router(live: LiveGateway, version: str) -> Router:
+def build_router(live: LiveGateway, version: str, process: Process) -> Router:
     """Gives the application without its edge (`middleware.Edge`)."""
     gateway = live.current
-    inventory = Inventory(live, version)
+    inventory = Inventory(live, version, process)
     document = openapi_document(version)
 
     async def openapi(request: Request) -> Response:
@@ -24,7 +24,7 @@ def build_router(live: LiveGateway, version: str) -> Router:
 
     return Router(
         [
-            Route("/v1/chat/completions", ChatEndpoint(gateway), methods=["POST"]),
+            Route("/v1/chat/completions", ChatEndpoint(gateway, process.drain), methods=["POST"]),
             Route("/v1/models", inventory.models, methods=["GET"]),
             Route("/v1/models/{name:path}", inventory.model, methods=["GET"]),
             Route("/api/v1/eval", EvalEndpoint(gateway), methods=["POST"]),

@@ -24,6 +24,10 @@ class Single(Looper[SingleOptions]):
     Options: ClassVar[type[LooperOptions]] = SingleOptions
 
     @property
+    def calls(self) -> int:
+        return len(self.binding.models)
+
+    @property
     def models_used(self) -> Sequence[str]:
         return tuple(dict.fromkeys(self.binding.models))
 

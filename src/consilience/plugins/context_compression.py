@@ -48,7 +48,10 @@ class Budget(_Block):
     """`budget`: of the whole conversation, in tokens."""
 
     trigger_tokens: Tokens = "auto"
+    """Above it something is shortened; `auto`: three quarters of the smallest context window of the
+    decision's models, less where the answer needs more room."""
     target_tokens: Tokens = "auto"
+    """How long it is to become; `auto`: as `trigger_tokens`."""
     reserve_output_tokens: Tokens = "auto"
     """Kept free for the answer; `auto`: what the request asks for."""
 
@@ -57,9 +60,11 @@ class ToolOutputs(_Block):
     """`targets.tool_outputs`: of each tool output, in tokens."""
 
     mode: Mode = "extractive"
+    """`preserve` leaves them alone; the others leave out what has least to do with the question."""
     min_tokens: Count = 2000
     """Shorter ones stay as they are."""
     target_tokens: Count = 1000
+    """How long a shortened one may be; below `min_tokens`."""
 
     @model_validator(mode="after")
     def _gets_shorter(self) -> ToolOutputs:
@@ -75,6 +80,7 @@ class History(_Block):
     """`targets.history`: the turns before the last one."""
 
     mode: Mode = "preserve"
+    """They are left alone, whatever it says."""
 
 
 class Targets(_Block):
@@ -88,6 +94,7 @@ class Scoring(_Block):
     """`scoring`: how lines are ranked."""
 
     method: Literal["bm25", "embedding", "hybrid"] = "bm25"
+    """All work as `bm25`: by the words shared with the last user message."""
 
 
 class ContextCompressionOptions(PluginOptions):
@@ -102,10 +109,12 @@ class ContextCompressionOptions(PluginOptions):
     }
 
     mode: Literal["auto"] = "auto"
+    """`auto`: only conversations that are too long."""
     budget: Budget = Budget()
     targets: Targets = Targets()
     scoring: Scoring = Scoring()
     failure_mode: Literal["fail_open", "fail_closed"] = "fail_open"
+    """Both work as `fail_open`: what cannot be shortened is sent as it is."""
 
     def warnings(self) -> Sequence[str]:
         told = []

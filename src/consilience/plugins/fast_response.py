@@ -7,27 +7,19 @@ and is the same whole and streamed.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
-
-from pydantic import AfterValidator
+from typing import Any, ClassVar
 
 from ..chat.completion import Completion, Usage
 from ..chat.request import ChatRequest
-from .base import Answer, Answerer, Call, PluginBinding, PluginOptions
+from .base import Answer, Answerer, Call, PluginBinding, PluginOptions, Text
 
 HEADERS = {"x-vsr-response-path": "fast_response", "x-vsr-fast-response": "true"}
-
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be blank")
-    return text
 
 
 class FastResponseOptions(PluginOptions):
     """`configuration` of a `fast_response`."""
 
-    message: Annotated[str, AfterValidator(_not_blank)]
+    message: Text
     """What is answered, as it stands."""
 
 

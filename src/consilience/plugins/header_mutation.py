@@ -11,13 +11,14 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from ..chat.headers import HeaderChanges
 from ..chat.request import ChatRequest
 from .base import Editor, PluginBinding, PluginOptions
 
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_NAMED = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_NAME = re.compile(rf"{_NAMED}\Z")
 _OF_THE_CONNECTION = frozenset(
     (
         "accept-encoding",
@@ -55,7 +56,9 @@ def _one_line(value: SecretStr) -> SecretStr:
     return value
 
 
-HeaderName = Annotated[str, AfterValidator(_changeable)]
+HeaderName = Annotated[
+    str, AfterValidator(_changeable), Field(json_schema_extra={"pattern": f"^{_NAMED}$"})
+]
 HeaderValue = Annotated[SecretStr, AfterValidator(_one_line)]
 
 
@@ -66,6 +69,7 @@ class Header(BaseModel):
 
     name: HeaderName
     value: HeaderValue
+    """One line; counts as a secret."""
 
 
 class HeaderMutationOptions(PluginOptions):

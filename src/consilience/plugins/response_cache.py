@@ -58,7 +58,9 @@ class ResponseCacheSettings(PluginSettings):
     enabled: Flag = True
     """False: no decision's cache does anything."""
     backend_type: Literal["memory", "redis", "valkey", "milvus", "qdrant", "hybrid"] = "memory"
+    """All work as `memory`: answers are kept in this process."""
     max_entries: Count = 1000
+    """Answers that are kept at most, of all decisions together."""
     max_bytes_mb: Annotated[int, Field(strict=True, ge=1, le=65536)] = 64
     """Memory for all answers together, in MiB. Not part of the reference."""
     ttl_seconds: Seconds = 3600
@@ -78,10 +80,13 @@ class RequestControls(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: Flag = False
+    """Whether the header below is read."""
     header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$", to_lower=True)] = (
         "x-vsr-cache-control"
     )
+    """The request header by which a client says it."""
     allowed: tuple[Directive, ...] = DIRECTIVES
+    """What counts of what a client may say."""
     max_ttl_seconds: Seconds | None = None
     """The most that a client's `ttl` may say. Default: the decision's `ttl_seconds`."""
 
@@ -95,6 +100,7 @@ class ResponseCacheOptions(PluginOptions):
     }
 
     mode: Literal["exact", "semantic", "exact_then_semantic"] = "exact"
+    """All work as `exact`: an equal request is answered alike."""
     scope: Literal["user", "team", "tenant", "global"] = "user"
     """Whose answers a request may get."""
     ttl_seconds: Seconds | None = None

@@ -5,26 +5,19 @@ The text is used as it stands: it is no template, and nothing of the request is 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
-
-from pydantic import AfterValidator
+from typing import ClassVar, Literal
 
 from ..chat.request import ChatRequest, append_text
-from .base import Editor, PluginOptions
+from .base import Editor, PluginOptions, Text
 
 _SYSTEM = ("system", "developer")
-
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be blank")
-    return text
 
 
 class SystemPromptOptions(PluginOptions):
     """`configuration` of a `system_prompt`."""
 
-    system_prompt: Annotated[str, AfterValidator(_not_blank)]
+    system_prompt: Text
+    """The text, as it stands: no template."""
     mode: Literal["insert", "replace", "append"] = "insert"
     """`insert` puts it before the client's system prompt, `append` after it, `replace` in place of
     every system and developer message."""

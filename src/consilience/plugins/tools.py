@@ -27,6 +27,7 @@ class ToolsOptions(PluginOptions):
     }
 
     mode: Literal["passthrough", "filtered", "none"] = "passthrough"
+    """`passthrough` leaves the request's tools, `none` takes all out, `filtered` goes by name."""
     allow_tools: tuple[str, ...] = ()
     """Under `filtered`: names of functions that stay; empty: all that are not blocked."""
     block_tools: tuple[str, ...] = ()

@@ -139,6 +139,13 @@ RuleNode = Annotated[Condition | Combination, WrapValidator(_node)]
 Combination.model_rebuild()
 
 
+class _All(_Frozen):
+    """Conditions that must all match."""
+
+    conditions: tuple[RuleNode, ...]
+    """At least one, or it always matches."""
+
+
 def _all_by_default(value: object) -> object:
     if isinstance(value, Mapping) and "conditions" in value and "operator" not in value:
         return {**value, "operator": "AND"}
@@ -146,7 +153,9 @@ def _all_by_default(value: object) -> object:
 
 
 Composer = Annotated[
-    Condition | Combination, WrapValidator(_node), BeforeValidator(_all_by_default)
+    Condition | Combination,
+    WrapValidator(_node),
+    BeforeValidator(_all_by_default, json_schema_input_type=Condition | Combination | _All),
 ]
 """A tree whose first operator may be missing: AND."""
 

@@ -44,6 +44,7 @@ class Axes:
         self._floor = floor
         self._subject = classifier_of(SUBJECT, vectors, identity)
         self._work = classifier_of(WORK, vectors, identity)
+        self._width = len(self._subject.labels) + len(self._work.labels)
 
     def beside(self, vectors: Vectors) -> Vectors:
         """Gives the vectors with their axes; the ones without stay in `plain`."""
@@ -52,12 +53,14 @@ class Axes:
 
     def _with_axes(self, text: str, vector: Vector) -> Vector:
         if not vector.any():
-            return vector
+            return np.zeros(len(vector) + self._width, np.float32)
         terms = terms_of(text)
         subject = _axes(self._subject, self._subject.probabilities(text, vector, terms))
         work = _axes(self._work, self._work.probabilities(text, vector, terms))
-        # the last component is the scale's constant: it keeps its share whatever stands before it
-        meaning, constant = vector[:-1], vector[-1:]
+        # with a floor, the last component is the scale's constant: it keeps its share whatever
+        # stands before it
+        end = len(vector) - (self._floor > 0)
+        meaning, constant = vector[:end], vector[end:]
         room = 1 - self._floor
         parts = (
             meaning * np.float32((1 - 2 * self._share) ** 0.5),

@@ -75,7 +75,7 @@ class Endpoint(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base_url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(?:/[^\s?#]*)?$")]
+    base_url: str
     """Up to and with `/v1`."""
     model: Annotated[str, Field(min_length=1)]
     """The name that is sent."""
@@ -93,6 +93,15 @@ class Endpoint(BaseModel):
     """Ours: what two unrelated texts get; 0 takes similarities as they come."""
 
     _key: SecretStr | None = PrivateAttr(None)
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?", url):
+            raise ValueError(
+                "must be an address such as https://host/v1, without a user, a key, `?` or `#`"
+            )
+        return url
 
     @field_validator("api_key")
     @classmethod

@@ -68,9 +68,8 @@ class SignalSet:
         self._models = SignalModels()
         self._turns = Turns()
         self._keys = {signal: self._wanted(signal, _names(signal)) for signal in self.signals}
-        self._asked: dict[Signal[Any], frozenset[SignalKey]] = {
-            signal: frozenset(key for key, _ in self._wanted(signal, signal.asked))
-            for signal in self._asking
+        self._asked: dict[Signal[Any], Mapping[SignalKey, str]] = {
+            signal: dict(self._wanted(signal, signal.asked)) for signal in self._asking
         }
         self._limit_s = limit_s
         self._threads = anyio.CapacityLimiter(_THREADS)
@@ -189,7 +188,7 @@ class SignalSet:
             if vectors is not None:
                 found = _guarded(signal, partial(signal.judge, vectors=vectors), facts)
             elif signal.wanted(facts):
-                found = _errors(signal, error)
+                found = {**_errors(signal, error), **_guarded(signal, signal.judge_without, facts)}
             else:
                 found = _guarded(signal, partial(signal.judge, vectors={}), facts)
             self._file_compared(results, signal, found)
@@ -215,8 +214,8 @@ class SignalSet:
                 found = await signal.inquire(facts, ask)
             except Exception as exc:  # a helper's failure is an error in the trace
                 found = _failed(signal, exc)
-        for key in self._asked[signal]:
-            results[key] = found.get(key.name, _NO_RESULT)
+        for key, name in self._asked[signal].items():
+            results[key] = found.get(name, _NO_RESULT)
         # the kind's other rules may have been compared meanwhile
         seconds[signal.kind] = max(seconds.get(signal.kind, 0), time.perf_counter() - begun)
 

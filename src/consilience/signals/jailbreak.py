@@ -140,6 +140,10 @@ class Jailbreak(LearnedSignal[JailbreakRule]):
         learned: dict[str, float] = {}
         return {rule.name: self._result(rule, facts, vectors, learned) for rule in self.rules}
 
+    def judge_without(self, facts: RequestFacts) -> Mapping[str, SignalResult]:
+        written = [rule for rule in self.rules if rule.method == "patterns"]
+        return {rule.name: self._result(rule, facts, {}, {}) for rule in written}
+
     def _result(
         self,
         rule: JailbreakRule,

@@ -26,6 +26,7 @@ from .vectors import Vectors, VectorSignal
 MOST_LABELS = 1000
 MOST_EXEMPLARS = 2000
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+Exemplars = Annotated[tuple[Candidate, ...], Field(min_length=1, max_length=MOST_EXEMPLARS)]
 
 
 class _Part(BaseModel):
@@ -69,7 +70,7 @@ class Label(_Part):
 
     description: str = ""
     """For people."""
-    exemplars: Annotated[tuple[Candidate, ...], Field(min_length=1, max_length=MOST_EXEMPLARS)]
+    exemplars: Exemplars
     """Texts that belong to it."""
 
 
@@ -91,7 +92,11 @@ class KnowledgeBase(_Part):
     name: Name
     source: Source | None = None
     labels: Annotated[
-        Mapping[Name, Annotated[Label, BeforeValidator(_label)]], Field(max_length=MOST_LABELS)
+        Mapping[
+            Name,
+            Annotated[Label, BeforeValidator(_label, json_schema_input_type=Label | Exemplars)],
+        ],
+        Field(max_length=MOST_LABELS),
     ] = {}
     """Ours: labels written in the configuration; those of `source` are put here when it is read."""
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.55
@@ -158,9 +163,12 @@ class Kb(VectorSignal[KbRule]):
                 f"there is no knowledge base {rule.kb!r} in global.model_catalog.kbs; there is: {known}"
             )
         names = base.labels if rule.target.kind == "label" else base.groups
+        if base.source is not None and not base.labels and rule.target.kind == "label":
+            return  # its file was not read, which is told of
         if rule.target.value not in names:
             near = get_close_matches(rule.target.value, names, n=1)
-            meant = f"; did you mean {near[0]!r}?" if near else f"; there is: {', '.join(names)}"
+            known = ", ".join(names) or "none"
+            meant = f"; did you mean {near[0]!r}?" if near else f"; there is: {known}"
             raise ValueError(
                 f"the knowledge base {rule.kb!r} has no {rule.target.kind} {rule.target.value!r}{meant}"
             )

@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from .lexical import Terms, terms_of
 from .vectors import Vector, Vectors, stack
 
 Array = NDArray[np.float32]
+Truth = NDArray[np.int64]
 Evidence = Callable[[str], Sequence[float]]
 """Gives figures about a text, the same number for every text, 0 where there is nothing to say."""
 
@@ -31,7 +33,8 @@ _LEAST_TEXTS = 2
 """In so many examples a term must occur to be a feature."""
 _SAMPLE = 1000
 """Examples that the temperature is fitted on."""
-_TEMPERATURES = np.geomspace(0.02, 1.0, 60)
+_TEMPERATURES = np.geomspace(0.02, 1.0, 40)
+_ROUNDS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,8 @@ class Learned:
     """Shape (terms, labels)."""
     by_figure: Array
     """Shape (figures of the evidence, labels)."""
-    share: Array
-    """Of each label among the examples: what a text is that says nothing."""
+    lean: Array
+    """Added to each label's score."""
     rare: float
     """Weight of a term that is not known."""
     temperature: float
@@ -110,24 +113,22 @@ class TextClassifier:
         wanted = np.array(
             [[example.label == label for label in labels] for example in examples], np.float32
         )
-        share = wanted.mean(axis=0)
-        wanted -= share
-        share = share if by_share else np.zeros_like(share)
+        wanted -= wanted.mean(axis=0)
         alike = meaning @ meaning.T + _WORDS * (words @ words.T) + figures @ figures.T
         alone = [i for i, example in enumerate(examples) if example.alone]
         sample = [alone[int(i)] for i in np.linspace(0, len(alone) - 1, min(len(alone), _SAMPLE))]
         dual, left_out = _solved(alike, wanted, sample)
-        left_out = left_out + share
-        truth = [labels.index(examples[i].label) for i in sample]
+        truth = np.array([labels.index(examples[i].label) for i in sample])
+        temperature, lean = _calibrated(left_out, truth, by_share=by_share)
         learned = Learned(
             labels,
             inverse,
             by_vector=np.asarray(meaning.T @ dual, np.float32),
             by_word=np.asarray(_WORDS * (words.T @ dual), np.float32),
             by_figure=np.asarray(figures.T @ dual, np.float32),
-            share=share,
+            lean=lean,
             rare=rare,
-            temperature=_temperature(left_out, truth),
+            temperature=temperature,
             left_out_accuracy=float(np.mean(left_out.argmax(axis=1) == truth)),
         )
         return cls(learned, evidence)
@@ -141,7 +142,7 @@ class TextClassifier:
             terms: of the text.
         """
         learned = self.learned
-        scores = learned.share + vector @ learned.by_vector
+        scores = learned.lean + vector @ learned.by_vector
         if self._evidence is not None:
             scores = scores + _figures(self._evidence, (text,))[0] @ learned.by_figure
         weighed = _weighed(terms, learned.inverse, learned.rare)
@@ -195,13 +196,30 @@ def _inverse_frequencies(texts: Sequence[Terms]) -> dict[str, float]:
     }
 
 
-def _temperature(scores: Array, truth: Sequence[int]) -> float:
-    """The temperature under which the scores say best how sure to be."""
+def _calibrated(scores: Array, truth: Truth, *, by_share: bool) -> tuple[float, Array]:
+    """The temperature and the lean under which the scores say best how sure to be.
 
-    def loss(temperature: float) -> float:
-        scaled = scores / temperature
-        scaled = scaled - scaled.max(axis=1, keepdims=True)
-        chosen = scaled[np.arange(len(truth)), list(truth)]
-        return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - chosen))
+    All labels weigh the same, however many examples they have, unless `by_share`. For each
+    temperature the lean is what makes the labels as frequent as they weigh.
+    """
+    labels = scores.shape[1]
+    counts = np.bincount(truth, minlength=labels)
+    weights = np.ones(len(truth)) if by_share else 1 / counts[truth]
+    weights = weights / weights.sum()
+    mass = np.bincount(truth, weights=weights, minlength=labels)
 
-    return float(min(_TEMPERATURES, key=loss))
+    def fitted(temperature: float) -> tuple[float, Array]:
+        lean = np.zeros(labels)
+        for _ in range(_ROUNDS):
+            expected = weights @ _softmax((scores + lean) / temperature)
+            lean += temperature * np.log(mass / np.maximum(expected, 1e-9))
+        chosen = _softmax((scores + lean) / temperature)[np.arange(len(truth)), truth]
+        return float(-(weights @ np.log(np.maximum(chosen, 1e-12)))), lean.astype(np.float32)
+
+    temperature = float(min(_TEMPERATURES, key=lambda t: fitted(t)[0]))
+    return temperature, fitted(temperature)[1]
+
+
+def _softmax(scores: NDArray[Any]) -> NDArray[Any]:
+    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))

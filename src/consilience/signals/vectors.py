@@ -103,6 +103,10 @@ class VectorSignal(Signal[RuleT]):
             vectors: of every text that `wanted` gave.
         """
 
+    def judge_without(self, facts: RequestFacts) -> Mapping[str, SignalResult]:
+        """Gives the results of rules that need no vectors, for when there are none to be had."""
+        return {}
+
 
 def stack(texts: Sequence[str], vectors: Vectors) -> Matrix:
     """Gives the vectors of some texts as the rows of one matrix."""

@@ -22,6 +22,7 @@ from ..chat.request import ChatRequest
 from ..errors import UpstreamConnectionError, UpstreamError
 from .balance import Backend, Member
 from .base import Upstream
+from .retry import LONGEST_WAIT_S
 from .verdict import may_have_cost, verdict_on
 
 MOST_HELD = 64
@@ -75,9 +76,16 @@ class Calls:
         member = self._find(model)
         return member.cost(usage) if member is not None else None
 
-    async def complete(self, request: ChatRequest) -> Completion:
-        """Asks the model's backends until one answers; see `Upstream.complete`."""
-        with self._trial(request.model) as trial:
+    async def complete(
+        self, request: ChatRequest, *, longest_wait_s: float = LONGEST_WAIT_S
+    ) -> Completion:
+        """Asks the model's backends until one answers; see `Upstream.complete`.
+
+        Args:
+            request: what to ask.
+            longest_wait_s: seconds of a `Retry-After` that is still waited for.
+        """
+        with self._trial(request.model, longest_wait_s) as trial:
             while True:
                 try:
                     with trial.attempt() as upstream:
@@ -90,9 +98,16 @@ class Calls:
                     return completion
                 return replace(completion, cost_usd=cost, attempts=trial.made)
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[Body, None]:
-        """Streams from the model's backends; the next one only before anything was said."""
-        with self._trial(request.model) as trial:
+    async def stream(
+        self, request: ChatRequest, *, longest_wait_s: float = LONGEST_WAIT_S
+    ) -> AsyncGenerator[Body, None]:
+        """Streams from the model's backends; the next one only before anything was said.
+
+        Args:
+            request: what to ask.
+            longest_wait_s: seconds of a `Retry-After` that is still waited for.
+        """
+        with self._trial(request.model, longest_wait_s) as trial:
             while True:
                 held: list[Body] | None = []
                 try:
@@ -116,11 +131,11 @@ class Calls:
                     yield chunk
                 return
 
-    def _trial(self, model: str) -> _Trial:
+    def _trial(self, model: str, longest_wait_s: float) -> _Trial:
         member = self._find(model)
         if member is None:
             raise UpstreamConnectionError("has no backend", model=model)
-        return _Trial(member, model, self.allowance, self._draw)
+        return _Trial(member, model, self.allowance, self._draw, longest_wait_s)
 
 
 @dataclass(slots=True)
@@ -131,6 +146,7 @@ class _Trial:
     model: str
     allowance: Allowance
     draw: Callable[[], float]
+    longest_wait_s: float = LONGEST_WAIT_S
     tried: list[Backend] = field(default_factory=list)
     """One entry an attempt."""
     _retrying: bool = False
@@ -237,6 +253,8 @@ class _Trial:
             return 0.0 if left_s > 0 else None
         repeats = self.made - len({id(backend) for backend in self.tried})
         if verdict.again == "elsewhere" or repeats >= policy.count:
+            return None
+        if (exc.retry_after_s or 0.0) > self.longest_wait_s:
             return None
         if all(backend.health.failing for backend in self.tried):
             return (

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...chat.codec import decode
 from ..learning import Example
@@ -15,11 +15,38 @@ FAMILIES = ("domain", "task", "fact_check", "user_feedback", "jailbreak", "compl
 """What there are examples of: `<family>.jsonl`."""
 _FRAMED = frozenset({"domain"})
 """Families for which it must not matter how an answer is asked for."""
-_ORDINARY = {"jailbreak": "benign"}
-"""Families to which ordinary prompts (`task`) are added, and the label that they have there. In them
-what is rare among the examples is taken to be rare."""
-_EVERY = 3
-"""Which of them: attacks are rare in life, but a guard that takes them for as rare lets most pass."""
+
+
+class _Borrowed(NamedTuple):
+    """Examples of another family that say something in this one, too."""
+
+    family: str
+    labels: frozenset[str] | None
+    """Which; None: all."""
+    every: int
+    """Takes each so-and-so-manieth."""
+    label: str
+    """What they are here."""
+
+
+_WORK = frozenset(
+    {
+        *("write_code", "fix_code", "design", "plan", "create", "message", "rework", "chat"),
+        *("feedback", "advise"),
+    }
+)
+"""Kinds of work for which no facts are looked up."""
+_FEEDBACK = frozenset({"satisfied", "need_clarification", "wrong_answer", "want_different"})
+_BORROWED: Mapping[str, Sequence[_Borrowed]] = {
+    "domain": (_Borrowed("user_feedback", _FEEDBACK, 4, "other"),),
+    "jailbreak": (_Borrowed("task", None, 3, "benign"),),
+    "fact_check": (
+        _Borrowed("task", _WORK, 3, "no_fact_check_needed"),
+        _Borrowed("task", frozenset({"solve"}), 1, "no_fact_check_needed"),
+    ),
+}
+_RARE = frozenset({"jailbreak"})
+"""Families in which what is rare among the examples is taken to be rare."""
 
 
 @cache
@@ -28,13 +55,12 @@ def examples_of(family: str) -> Sequence[Example]:
 
     Those of subjects come a second time with phrases around them that say how to answer
     (`phrases.jsonl`), each phrase once under every label: what is under all labels says nothing, so
-    that "with sources" is no sign of law. Attacks stand among more ordinary prompts than their file
-    has, as they do in life.
+    that "with sources" is no sign of law. Some families borrow examples of others: attacks, and wishes
+    for facts, stand among ordinary prompts, as they do in life.
     """
     own = [Example(entry["text"], entry["label"]) for entry in _entries(family)]
-    if family in _ORDINARY:
-        ordinary = (Example(e["text"], _ORDINARY[family]) for e in _entries("task")[::_EVERY])
-        own = list({example.text: example for example in (*ordinary, *own)}.values())
+    borrowed = [example for each in _BORROWED.get(family, ()) for example in _taken(each)]
+    own = list({example.text: example for example in (*borrowed, *own)}.values())
     if family not in _FRAMED:
         return tuple(own)
     framed = dict(_framed(own))
@@ -44,14 +70,21 @@ def examples_of(family: str) -> Sequence[Example]:
 
 def counts_share(family: str) -> bool:
     """Whether a label is likelier that more of the family's examples have."""
-    return family in _ORDINARY
+    return family in _RARE
 
 
 @cache
 def source_of(family: str) -> bytes:
     """Gives the bytes that `examples_of` is made from."""
-    beside = _read("phrases") if family in _FRAMED else b""
-    return _read(family) + beside + (_read("task") if family in _ORDINARY else b"")
+    others = {each.family: None for each in _BORROWED.get(family, ())}
+    names = (family, *others, *(("phrases",) if family in _FRAMED else ()))
+    return b"".join(map(_read, names))
+
+
+def _taken(borrowed: _Borrowed) -> Sequence[Example]:
+    labels = borrowed.labels
+    fitting = [e for e in _entries(borrowed.family) if labels is None or e["label"] in labels]
+    return [Example(e["text"], borrowed.label) for e in fitting[:: borrowed.every]]
 
 
 def _framed(examples: Sequence[Example]) -> Iterator[tuple[int, Example]]:

@@ -6,6 +6,7 @@ Written by `python -m benchmarks.train`; a test fails when the examples have cha
 from __future__ import annotations
 
 import io
+import logging
 import re
 from hashlib import sha256
 from importlib.resources import files
@@ -16,13 +17,17 @@ import numpy as np
 
 from ..learning import Learned
 
-_VERSION = 4
+log = logging.getLogger(__name__)
+
+_VERSION = 5
 """Of the features and of the way of training: another one makes every kept file stale."""
 _BREAK = "\n"
 
 
 def kept(family: str, identity: str, source: bytes) -> Learned | None:
     """Gives what was learned for an embedding model; None when there is nothing, or nothing fresh.
+
+    A file that cannot be read is logged and counts as none: it costs the time to train, and no more.
 
     Args:
         family: of the examples.
@@ -32,8 +37,16 @@ def kept(family: str, identity: str, source: bytes) -> Learned | None:
     file = _file(family, identity)
     if not file.is_file():
         return None
+    try:
+        return _read(file, stamp(identity, source))
+    except Exception as exc:  # numpy, zipfile and zlib raise whatever the bytes make of them
+        log.warning("weights_unreadable", extra={"file": file.name}, exc_info=exc)
+        return None
+
+
+def _read(file: Traversable, wanted: str) -> Learned | None:
     with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as arrays:
-        if _text(arrays["stamp"]) != stamp(identity, source):
+        if _text(arrays["stamp"]) != wanted:
             return None
         terms = _text(arrays["terms"]).split(_BREAK)
         return Learned(
@@ -42,7 +55,7 @@ def kept(family: str, identity: str, source: bytes) -> Learned | None:
             by_vector=arrays["by_vector"].astype(np.float32),
             by_word=arrays["by_word"].astype(np.float32),
             by_figure=arrays["by_figure"].astype(np.float32),
-            share=arrays["share"],
+            lean=arrays["lean"],
             rare=float(arrays["rare"]),
             temperature=float(arrays["temperature"]),
             left_out_accuracy=float(arrays["left_out_accuracy"]),
@@ -61,7 +74,7 @@ def as_file(learned: Learned, identity: str, source: bytes) -> bytes:
         by_vector=learned.by_vector.astype(np.float16),
         by_word=learned.by_word.astype(np.float16),
         by_figure=learned.by_figure.astype(np.float16),
-        share=learned.share.astype(np.float32),
+        lean=learned.lean.astype(np.float32),
         rare=np.array(learned.rare),
         temperature=np.array(learned.temperature),
         left_out_accuracy=np.array(learned.left_out_accuracy),

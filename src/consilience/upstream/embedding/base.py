@@ -43,8 +43,10 @@ class Encoder(Protocol):
     """A model in this process: computes, waits for nothing, may be called from any thread."""
 
     identity: str
-    inline_characters: int
-    """Up to so many characters are embedded in place: it takes less than a change of threads."""
+
+    def is_quick(self, texts: Sequence[str]) -> bool:
+        """Whether texts may be embedded in place: nobody is held up for longer than about 1 ms."""
+        ...
 
     def encode(self, texts: Sequence[str]) -> Matrix:
         """Gives one row for each text, in order, as the model sees them."""

@@ -60,7 +60,7 @@ class LocalEmbedder:
         self._running = anyio.Lock()
 
     async def embed(self, texts: Sequence[str]) -> Matrix:
-        if sum(map(len, texts)) <= self._encoder.inline_characters:
+        if self._encoder.is_quick(texts):
             return self._encoded(texts)
         jobs = [_Job(text) for text in texts]
         self._waiting.extend(jobs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -29,7 +29,8 @@ class EmbeddingEndpoint:
     url: str
     """`…/v1/embeddings`"""
     model: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
+    """Authorization included; never shown."""
     timeout_s: float = 5.0
     """For one call."""
     retries: int = 2
@@ -58,6 +59,8 @@ class RemoteEmbedder:
             await self._tried([as_text(text) for text in texts[begin : begin + BATCH]])
             for begin in range(0, len(texts), BATCH)
         ]
+        if len({part.shape[1] for part in parts}) > 1:
+            raise EmbeddingError("the embeddings endpoint's vectors differ in length")
         return on_scale(unit(np.vstack(parts)), self._floor)
 
     async def _tried(self, texts: Sequence[str]) -> Matrix:

@@ -19,6 +19,7 @@ MAX_TOKENS = 256
 """Of one text; what comes after is not read. Bounds a request's cost whatever the model takes."""
 BATCH_TOKENS = 512
 """Tokens in one run, padding included: what bounds its memory."""
+_MANY = 16
 _GRAPHS = ("model.onnx", "onnx/model.onnx", "model_quantized.onnx", "onnx/model_quantized.onnx")
 
 Pooling = Literal["mean", "cls"]
@@ -52,8 +53,6 @@ class SentenceFiles:
 class SentenceEncoder:
     """Runs the model on one core; releases the interpreter's lock while it computes."""
 
-    inline_characters = 0
-
     def __init__(self, files: SentenceFiles, *, identity: str) -> None:
         """Loads the model.
 
@@ -70,11 +69,16 @@ class SentenceEncoder:
         self._try(files.graph)
         _give_memory_back()
 
+    def is_quick(self, texts: Sequence[str]) -> bool:
+        return not texts
+
     def encode(self, texts: Sequence[str]) -> Matrix:
         tokens = [self._ids(text) for text in texts]
         found: dict[int, Any] = {}
         for batch in _batches([len(each) for each in tokens]):
             found |= zip(batch, self._run([tokens[i] for i in batch]), strict=True)
+        if len(texts) > _MANY:  # prototypes, not a request's
+            _give_memory_back()
         if not found:
             return np.zeros((0, 0), np.float32)
         rows: Matrix = np.stack([found[i] for i in range(len(texts))]).astype(np.float32)

@@ -1,0 +1,201 @@
+"""Several workers behind one port, as processes: they come back, hear signals, and end together."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consilience.cli.workers import LONGEST_PAUSE_S, Workers, pause_s
+from support import dying
+from support.client import ask, eventually, get, pending
+from support.command import Running, run, started, written
+from support.live import fusion_yaml
+from support.raw_server import HANG, RawServer, Received, Step, completion, json_answer, raw_server
+
+LOCAL = """\
+version: v0.3
+providers:
+  models:
+    - {name: tiny, provider_model_id: smollm2-135m-instruct, backend_refs: [{provider: local}]}
+"""
+
+
+def _script(request: Received) -> list[Step]:
+    slow = request.json["messages"][0]["content"] == "slowly"
+    if request.json["messages"][0]["content"] == "never":
+        return [HANG]
+    return [*([0.7] if slow else []), json_answer(completion("hi"))]
+
+
+@pytest.fixture
+def models() -> Iterator[RawServer]:
+    with raw_server(_script) as server:
+        yield server
+
+
+@contextmanager
+def _two_workers(
+    folder: Path, upstream: RawServer, gateway: str = "drain_seconds: 0"
+) -> Iterator[tuple[Running, str]]:
+    """A server of two workers, both of them serving, and its address."""
+    config = written(folder, fusion_yaml(base_url=upstream.base_url, gateway=gateway))
+    with started("serve", "-c", config, "--port", 0, "--workers", 2, cwd=folder) as process:
+        url = process.said(r"url +(http://127\.0\.0\.1:\d+)/v1\n")[1]
+        assert eventually(lambda: _workers_seen(url) == {1, 2})
+        yield process, url
+
+
+def _workers_seen(url: str) -> set[int]:
+    return {get(url, "/health").json["worker"] for _ in range(20)}
+
+
+def _pids(process: Running, worker: int) -> list[int]:
+    """Of a worker's processes so far, the newest last."""
+    found = re.findall(rf"worker_started worker={worker} pid=(\d+)", process.err)
+    return [int(pid) for pid in found]
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+
+
+def _slowly(url: str) -> int:
+    return ask(url, "a", messages=[{"role": "user", "content": "slowly"}]).status
+
+
+def test_a_killed_worker_comes_back_and_the_other_one_answers(
+    models: RawServer, tmp_path: Path
+) -> None:
+    with _two_workers(tmp_path, models) as (process, url):
+        (victim,) = _pids(process, 2)
+        os.kill(victim, signal.SIGKILL)
+        process.said("worker_died worker=2 exit=-9")
+        assert [ask(url, "a").status for _ in range(10)] == [200] * 10
+        assert eventually(lambda: len(_pids(process, 2)) == 2)
+        assert eventually(lambda: _workers_seen(url) == {1, 2})
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
+        assert all(_is_gone(pid) for worker in (1, 2) for pid in _pids(process, worker))
+
+
+def test_a_killed_worker_loses_only_what_it_had_in_flight(
+    models: RawServer, tmp_path: Path
+) -> None:
+    with _two_workers(tmp_path, models) as (process, url), ThreadPoolExecutor(16) as threads:
+        answers = [threads.submit(_slowly, url) for _ in range(16)]
+        assert models.wait_for(lambda server: len(server.requests) == 16)
+        os.kill(_pids(process, 1)[0], signal.SIGKILL)
+        lost = sum(answer.exception() is not None for answer in answers)
+        assert [a.result() for a in answers if a.exception() is None] == [200] * (16 - lost)
+        assert models.wait_for(lambda server: server.aborted == lost)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_to_all_of_them_counts_once(
+    models: RawServer, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    """As from a service manager or a terminal: the parent passes on what its workers got, too."""
+    with _two_workers(tmp_path, models) as (process, url), ThreadPoolExecutor(4) as threads:
+        answers = [threads.submit(_slowly, url) for _ in range(4)]
+        assert models.wait_for(lambda server: len(server.requests) == 4)
+        for worker in (1, 2):
+            os.kill(_pids(process, worker)[0], number)
+        process.signal(number)
+        assert [answer.result() for answer in answers] == [200] * 4
+        assert process.wait() == code
+
+
+def test_a_second_signal_ends_all_at_once(models: RawServer, tmp_path: Path) -> None:
+    never: list[Any] = [{"role": "user", "content": "never"}]
+    with (
+        _two_workers(tmp_path, models, "drain_seconds: 60, shutdown_seconds: 90") as (process, url),
+        pending(url, "a", messages=never),
+        pending(url, "a", messages=never),
+    ):
+        assert models.wait_for(lambda server: len(server.requests) == 2)
+        process.signal(signal.SIGTERM)
+        process.said("stopping: ")
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 128 + signal.SIGTERM
+        assert models.wait_for(lambda server: server.aborted == 2)
+
+
+def test_every_worker_reloads_once_on_sighup_and_once_on_a_changed_file(
+    models: RawServer, tmp_path: Path
+) -> None:
+    with _two_workers(tmp_path, models) as (process, url):
+        process.signal(signal.SIGHUP)
+        assert eventually(lambda: process.err.count("config_reloaded") == 2)
+        file = tmp_path / "gateway.yaml"
+        file.write_text(file.read_text() + "# changed\n")
+        assert eventually(lambda: process.err.count("config_reloaded") == 4)
+        assert {get(url, "/health").json["config"]["reloads"] for _ in range(20)} == {2}
+
+
+def test_workers_end_when_their_parent_is_killed(models: RawServer, tmp_path: Path) -> None:
+    with _two_workers(tmp_path, models) as (process, _):
+        process.signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        pids = [*_pids(process, 1), *_pids(process, 2)]
+        assert eventually(lambda: all(_is_gone(pid) for pid in pids))
+
+
+def test_what_is_wrong_at_the_start_is_said_once(tmp_path: Path) -> None:
+    file = written(tmp_path, LOCAL)
+    result = run("serve", "-c", file, "--port", 0, "--workers", 3, cwd=tmp_path)
+    assert result.code == 1
+    assert result.err.count("consilience models pull smollm2-135m-instruct") == 1
+    assert "error: a worker ended before it could serve (exit code 1)" in result.err
+    assert "url " not in result.err
+
+
+def _run(target: Any, bound: socket.socket) -> tuple[int, list[str]]:
+    announced: list[str] = []
+    workers = Workers(2, target, bound, 1.0, lambda: announced.append("serving"))
+    return workers.run(), announced
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "told"),
+    [
+        (dying.dies_at_start, 7, "exit code 7"),
+        (dying.is_killed_at_start, 1, "signal 6"),
+    ],
+)
+def test_the_parent_gives_up_when_the_first_worker_dies_at_the_start(
+    target: Any, code: int, told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        assert _run(target, bound) == (code, [])
+    assert told in capfd.readouterr().err
+
+
+def test_the_parent_gives_up_when_every_worker_dies_again_and_again(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as bound,
+        socket.create_connection(bound.getsockname()),
+    ):
+        assert _run(dying.serves_once, bound) == (9, ["serving"])
+    assert "exit code 9" in capfd.readouterr().err
+
+
+def test_pauses_grow_and_end_somewhere() -> None:
+    pauses = [pause_s(deaths) for deaths in range(200)]
+    assert pauses[:4] == [0.0, 0.1, 0.2, 0.4]
+    assert sorted(pauses) == pauses
+    assert pauses[-1] == LONGEST_PAUSE_S

@@ -1,5 +1,5 @@
 # Every target makes the environment it needs; the second time that takes no time.
-.PHONY: help demo test check format lock bench clean
+.PHONY: help demo test check format lock audit fuzz soak bench clean
 
 help:
 	@echo "make demo    one fused answer from a real model on this machine, no key"
@@ -7,6 +7,9 @@ help:
 	@echo "make check   checks only: format, lint, types, layers"
 	@echo "make format  rewrites the code in its format"
 	@echo "make lock    writes requirements/*.lock anew (UPGRADE=1 for newer versions)"
+	@echo "make audit   advisories about the locked packages; dist/sbom.json of what users install"
+	@echo "make fuzz    requests of every shape against the real server, from its own OpenAPI"
+	@echo "make soak    mixed load with faults for MINUTES (10): what holds, and what is left over"
 	@echo "make bench   prints the benchmarks' figures"
 	@echo "make clean   deletes what the other targets made, the model cache excepted"
 
@@ -21,12 +24,23 @@ check:
 
 format:
 	@scripts/environment dev
-	@.venv/bin/ruff check --quiet --fix src tests benchmarks
-	@.venv/bin/ruff format src tests benchmarks
+	@.venv/bin/ruff check --quiet --fix src tests benchmarks scripts
+	@.venv/bin/ruff format src tests benchmarks scripts
 
 lock:
 	@scripts/environment dev
 	@scripts/lock $(if $(UPGRADE),--upgrade)
+
+audit:
+	@scripts/audit $(if $(STRICT),--strict)
+
+fuzz:
+	@scripts/fuzz
+
+soak:
+	@scripts/environment run
+	@.venv/bin/python -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES))
+	@.venv/bin/python -m benchmarks.streams
 
 bench:
 	@scripts/environment dev

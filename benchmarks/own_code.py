@@ -21,7 +21,7 @@ import uvloop
 
 from consilience import ScriptedUpstream, create_app, parse_config
 
-from .stand import BODY, config_text
+from .stand import BODY, Setup, config_text
 
 WARM_UP = 50
 _KEYS = ("consensus", "contradictions", "partial_coverage", "unique_insights", "blind_spots")
@@ -30,7 +30,7 @@ _JUDGED = json.dumps({key: [] for key in _KEYS})
 
 async def measure(rounds: int, panel: int) -> None:
     """Runs and prints."""
-    config = parse_config(config_text("http://127.0.0.1:1", panel))
+    config = parse_config(config_text("http://127.0.0.1:1", Setup(panel=panel)))
     app = create_app(config, upstream=ScriptedUpstream(_JUDGED))
     raw = json.dumps(BODY).encode()
     costs = [await _one(app, raw) for _ in range(rounds + WARM_UP)][WARM_UP:]

@@ -69,21 +69,40 @@ class Stand:
 UNLIMITED = "max_in_flight: 5000"
 
 
-def config_text(
-    upstream: str, panel: int, delays: Delays = USUAL, *, limits: str = UNLIMITED
-) -> str:
-    """A Fusion decision with a panel of equal models, a judge and a writer of fixed delays.
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a stand is made of."""
 
-    `limits`: keys of `global.gateway` in flow style.
-    """
+    panel: int = 3
+    """Seats."""
+    delays: Delays = USUAL
+    models: tuple[str, ...] = ()
+    """Served beside those of the panel."""
+    limits: str = UNLIMITED
+    """Keys of `global.gateway` in flow style."""
+    timeout_s: int = 120
+    """Of a whole request."""
+    key: str = ""
+    """That clients must give; none when empty."""
+    upstream: tuple[str, ...] = ("benchmarks.upstream",)
+    """The module of the model server, and its arguments."""
+    gateway: tuple[str, ...] = ("consilience",)
+    """The module of the gateway, and its first arguments."""
+
+
+def config_text(upstream: str, setup: Setup) -> str:
+    """A Fusion decision with a panel of equal models, a judge and a writer of fixed delays."""
+    delays = setup.delays
+    names = (delays.seat, delays.referee, delays.writer, *setup.models)
     models = "\n".join(
         f"    - name: {name}\n      backend_refs: [{{name: m, base_url: '{upstream}/v1'}}]"
-        for name in dict.fromkeys((delays.seat, delays.referee, delays.writer))
+        for name in dict.fromkeys(names)
     )
-    seats = ", ".join([delays.seat] * panel)
+    keys = f", api_keys: [{setup.key}]" if setup.key else ""
+    seats = ", ".join([delays.seat] * setup.panel)
     return f"""\
 version: v0.3
-listeners: [{{name: bench, address: 127.0.0.1, port: 0, timeout: 120s}}]
+listeners: [{{name: bench, address: 127.0.0.1, port: 0, timeout: {setup.timeout_s}s{keys}}}]
 providers:
   models:
 {models}
@@ -99,21 +118,28 @@ routing:
           analysis_models: [{seats}]
 global:
   integrations: {{looper: {{fusion: {{model_names: [vllm-sr/fusion]}}}}}}
-  gateway: {{{limits}}}
+  gateway: {{{setup.limits}}}
 """
 
 
 @contextmanager
 def stand(*, panel: int = 3, delays: Delays = USUAL, limits: str = UNLIMITED) -> Iterator[Stand]:
     """Starts both servers and stops them again."""
-    with _process([sys.executable, "-m", "benchmarks.upstream"]) as mock:
+    with stand_of(Setup(panel=panel, delays=delays, limits=limits)) as at:
+        yield at
+
+
+@contextmanager
+def stand_of(setup: Setup) -> Iterator[Stand]:
+    """`stand`, of more than the usual."""
+    with _process([sys.executable, "-m", *setup.upstream]) as mock:
         port_line = mock.stdout.readline() if mock.stdout else ""
         upstream = f"http://127.0.0.1:{port_line.strip()}"
         port = _free_port()
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "bench.yaml"
-            file.write_text(config_text(upstream, panel, delays, limits=limits))
-            command = [sys.executable, "-m", "consilience", "serve", "-c", str(file)]
+            file.write_text(config_text(upstream, setup))
+            command = [sys.executable, "-m", *setup.gateway, "serve", "-c", str(file)]
             command += ["--port", str(port), "--log-level", "warning"]
             with _process(command) as gateway:
                 _await_port(port)

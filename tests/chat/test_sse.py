@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,11 +18,32 @@ def read(*pieces: bytes, limit: int = 1 << 20) -> list[bytes]:
     return events + decoder.flush()
 
 
-def outcome(pieces: list[bytes], limit: int) -> list[bytes] | str:
+def outcome(pieces: list[bytes], limit: int) -> tuple[list[bytes], bool]:
+    """The events that come out, and whether one was too large after them."""
+    decoder, events = SSEDecoder(limit), list[bytes]()
     try:
-        return read(*pieces, limit=limit)
+        for piece in pieces:
+            events += decoder.feed(piece)
+        events += decoder.flush()
     except EventTooLargeError:
-        return "too large"
+        return events, True
+    return events, False
+
+
+def by_the_standard(text: str) -> list[str]:
+    """The events of a whole stream, as the standard puts it, line by line and in no other way.
+
+    The last one counts without the blank line that the standard asks for after it.
+    """
+    events, data = list[str](), list[str]()
+    for line in (*re.split(r"\r\n|\r|\n", text.removeprefix("\ufeff")), ""):
+        field, _, value = line.partition(":")
+        if not line:
+            events += ["\n".join(data)] if data else []
+            data = []
+        elif field == "data":
+            data.append(value.removeprefix(" "))
+    return events
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
@@ -57,7 +80,24 @@ streams = st.lists(
 ).map(b"".join)
 
 
-@given(streams, st.lists(st.integers(0, 400), max_size=12), st.sampled_from([4, 9, 16, 1 << 20]))
+texts = st.text(st.characters(codec="utf-8") | st.sampled_from("\r\n\ufeff\u2028\x85é漢🦉: "))
+ends = st.sampled_from(["\n", "\r", "\r\n"])
+lines = st.sampled_from(["data", ":", "data:", "data: ", "event: ", "id", ""])
+
+
+@st.composite
+def told(draw: st.DrawFn) -> str:
+    """A stream of fields, comments and many-line events, each line with an end of its own."""
+    mark = draw(st.sampled_from(["", "\ufeff"]))
+    said = draw(st.lists(st.tuples(lines, texts, ends), max_size=20))
+    return mark + "".join(name + text + end for name, text, end in said)
+
+
+places = st.lists(st.integers(0, 4000), max_size=12)
+limits = st.sampled_from([4, 9, 16, 40, 1 << 20])
+
+
+@given(streams | told().map(str.encode) | st.binary(), places, limits)
 def test_any_cut_of_the_bytes_gives_the_same_events(
     data: bytes, places: list[int], limit: int
 ) -> None:
@@ -65,6 +105,25 @@ def test_any_cut_of_the_bytes_gives_the_same_events(
     whole = outcome([data], limit)
     assert outcome(cut(data, places), limit) == whole
     assert outcome(bytewise, limit) == whole
+
+
+@given(told(), places)
+def test_any_stream_is_read_by_the_standards_rules(text: str, places: list[int]) -> None:
+    events = read(*cut(text.encode(), places))
+    assert [data.decode() for data in events] == by_the_standard(text)
+
+
+@given(told(), ends)
+def test_the_kind_of_line_end_makes_no_difference(text: str, end: str) -> None:
+    other = re.sub(r"\r\n|\r|\n", end, text)
+    assert read(other.encode()) == read(text.encode())
+
+
+@given(texts, st.integers(0, 400))
+def test_a_character_may_be_cut_in_the_middle(text: str, place: int) -> None:
+    said = text.replace("\r", "").replace("\n", "")
+    pieces = cut(f"data: {said}\n\n".encode(), [place, place + 1])
+    assert read(*pieces) == [said.encode()]
 
 
 @pytest.mark.parametrize(
@@ -115,6 +174,14 @@ def test_an_event_comes_out_as_soon_as_it_is_complete() -> None:
 def test_what_grows_over_the_limit_is_refused(pieces: list[bytes]) -> None:
     with pytest.raises(EventTooLargeError, match="64 bytes"):
         read(*pieces, limit=64)
+
+
+def test_what_came_before_an_event_that_is_too_large_is_given_first() -> None:
+    decoder = SSEDecoder(16)
+    assert decoder.feed(b"data: a\n\ndata: " + b"x" * 20) == [b"a"]
+    for more in (decoder.flush, lambda: decoder.feed(b"\n\ndata: b\n\n")):
+        with pytest.raises(EventTooLargeError, match="16 bytes"):
+            more()
 
 
 def test_the_limit_is_of_one_event_not_of_the_stream() -> None:

@@ -87,6 +87,14 @@ def test_trace_comes_when_it_is_asked_for(
     assert ("eval_trace" in reply.json) is traced
 
 
+@pytest.mark.parametrize("query", ["?trace=ture", "?trace=", "?trace=2"])
+def test_a_trace_that_is_neither_wanted_nor_not_is_refused(url: str, query: str) -> None:
+    reply = evaluate(url, {"text": "hi"}, query)
+
+    assert (reply.status, reply.json["error"]["param"]) == (400, "trace")
+    assert "must be true or false" in reply.json["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [

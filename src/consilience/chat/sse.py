@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .codec import Body, encode_line
 
 DONE = b"data: [DONE]\n\n"
@@ -27,7 +29,8 @@ class SSEDecoder:
     """Reads a stream of bytes, cut anywhere, into the data of its events.
 
     Lines end at CR, LF or CRLF only. Comments, `event:`, `id:` and `retry:` are skipped. The same
-    bytes give the same events however they are cut.
+    bytes give the same events however they are cut, those before an event that is too large
+    included: the error comes after them.
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -41,6 +44,8 @@ class SSEDecoder:
         self._data: list[bytes] = []
         self._data_size = 0
         self._after_cr = False
+        self._over = 0
+        """More than the limit once an event was."""
         self._head: bytes | None = b""
         """The first bytes, until it is known whether they are a byte order mark; then None."""
 
@@ -48,38 +53,58 @@ class SSEDecoder:
         """Takes the next bytes and gives the data of every event they complete.
 
         Raises:
-            EventTooLargeError: one event has more bytes than the limit.
+            EventTooLargeError: one event has more bytes than the limit. Where the same bytes
+                complete events before it, it is the next call that raises.
         """
+        return self._carefully(self._read, piece)
+
+    def _read(self, piece: bytes, events: list[bytes]) -> None:
         if self._head is not None:
             piece = self._without_mark(piece)
         if self._after_cr and piece.startswith(b"\n"):
             piece = piece[1:]
             self._after_cr = False
         if not piece:
-            return []
+            return
         self._after_cr = piece.endswith(b"\r")
         if b"\n" not in piece and b"\r" not in piece:
             self._keep(piece)
-            return []
+            return
         lines = b"".join((*self._partial, piece)).splitlines(keepends=True)
         self._partial, self._partial_size = [], 0
-        if not lines[-1].endswith((b"\n", b"\r")):
-            self._keep(lines.pop())
-        events: list[bytes] = []
+        rest = b"" if lines[-1].endswith((b"\n", b"\r")) else lines.pop()
         for line in lines:
             self._line(line.rstrip(b"\r\n"), events)
-        return events
+        if rest:
+            self._keep(rest)
 
     def flush(self) -> list[bytes]:
-        """Gives the last event of a stream that ended without the blank line after it."""
+        """Gives the last event of a stream that ended without the blank line after it.
+
+        Raises:
+            EventTooLargeError: as `feed`.
+        """
+        return self._carefully(self._read_end, b"")
+
+    def _carefully(self, read: Callable[[bytes, list[bytes]], None], piece: bytes) -> list[bytes]:
+        """Gives the events that were complete before one is too large; fails from then on."""
         events: list[bytes] = []
+        try:
+            self._check(self._over)
+            read(piece, events)
+        except EventTooLargeError:
+            self._over = self._limit + 1
+            if not events:
+                raise
+        return events
+
+    def _read_end(self, _: bytes, events: list[bytes]) -> None:
         if self._head:
             self._keep(self._head)
         if self._partial:
             self._line(b"".join(self._partial), events)
             self._partial, self._partial_size = [], 0
         self._line(b"", events)
-        return events
 
     def _without_mark(self, piece: bytes) -> bytes:
         """Takes the byte order mark off the stream's beginning; holds back what may be part of one."""

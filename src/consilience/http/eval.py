@@ -15,6 +15,7 @@ from ..gateway import Gateway
 from .body import headers_of, read_json_body
 from .errors import send_json
 
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _PLAIN = ("text", "query")
 """Fields that may stand for a conversation of one user turn."""
 _NOT_SENT = (*_PLAIN, "options")
@@ -35,10 +36,10 @@ class EvalEndpoint:
         headers = headers_of(scope)
         settings = gateway.config.global_.gateway
         body = decode_body(await read_json_body(headers, receive, settings))
-        request = evaluated_request(body, gateway)
+        request, traced = evaluated_request(body, gateway), _wants_trace(scope, body)
         explanation = await explain(gateway.router, gateway.config, request, headers)
         scope["state"]["log"] = {"model": request.model, "dry_run": explanation.status}
-        await send_json(send, explanation.as_body(trace=_wants_trace(scope, body)))
+        await send_json(send, explanation.as_body(trace=traced))
 
 
 def evaluated_request(body: object, gateway: Gateway) -> ChatRequest:
@@ -72,7 +73,15 @@ def _one_turn(body: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _wants_trace(scope: Scope, body: object) -> bool:
-    asked = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("trace", ["false"])[-1]
+    """Whether the address or the body asks for the rule trees.
+
+    Raises:
+        InvalidRequestError: the address asks for something that is neither yes nor no.
+    """
+    query = scope.get("query_string", b"").decode("latin-1")
+    asked = parse_qs(query, keep_blank_values=True).get("trace", ["false"])[-1]
+    by_address = _FLAGS.get(asked.strip().lower())
+    if by_address is None:
+        raise InvalidRequestError("'trace' in the address must be true or false", param="trace")
     options = body.get("options") if isinstance(body, Mapping) else None
-    by_option = isinstance(options, Mapping) and options.get("trace") is True
-    return by_option or asked.strip().lower() in ("true", "1")
+    return by_address or (isinstance(options, Mapping) and options.get("trace") is True)

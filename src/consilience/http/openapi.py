@@ -8,6 +8,7 @@ from typing import Any, get_args
 from ..chat.request import ROLES
 from ..explain import SelectionStatus
 
+_EVENTS = 'data: {"object": "chat.completion.chunk", "choices": []}\n\ndata: [DONE]\n\n'
 _ANY_OBJECT: Mapping[str, Any] = {"type": "object", "additionalProperties": True}
 
 
@@ -47,7 +48,7 @@ def _chat() -> dict[str, Any]:
                 "description": "The answer; a stream of `chat.completion.chunk` events if asked",
                 "content": {
                     **_json("ChatCompletion"),
-                    "text/event-stream": {"schema": {"type": "string"}},
+                    "text/event-stream": {"example": _EVENTS},
                 },
             },
             **_errors("400", "401", "404", "405", "408", "413", "414", "415", "422", "429"),
@@ -65,7 +66,7 @@ def _eval() -> dict[str, Any]:
                 "name": "trace",
                 "in": "query",
                 "description": "Adds `eval_trace`, the rule tree of every decision",
-                "schema": {"type": "boolean", "default": False},
+                "schema": {"enum": ["true", "false", "1", "0"], "default": "false"},
             }
         ],
         "requestBody": {"required": True, "content": _json("EvalRequest")},
@@ -204,10 +205,15 @@ def _eval_schemas() -> dict[str, Any]:
             "description": "A chat-completions body, or `text` (`query`) in place of `messages`",
             "properties": {
                 "model": {**maybe_text, "description": "Default: the first auto alias"},
-                "messages": {"type": "array", "items": {"$ref": "#/components/schemas/Message"}},
-                "text": text,
-                "query": text,
+                "messages": {
+                    "type": ["array", "null"],
+                    "minItems": 1,
+                    "items": {"$ref": "#/components/schemas/Message"},
+                },
+                "text": maybe_text,
+                "query": maybe_text,
             },
+            "anyOf": [{"required": [name]} for name in ("messages", "text", "query")],
         },
         "Explanation": {
             **_ANY_OBJECT,

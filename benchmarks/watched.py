@@ -16,18 +16,19 @@ import runpy
 import signal
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-COUNTS = ("in_flight", "retrying", "queued", "waiting", "reserved", "reservations")
+COUNTS = ("in_flight", "retrying", "queued", "held", "held_tokens", "_held")
 """Names under which the package counts what is under way."""
 
 
 def in_hand() -> dict[str, float]:
     """Adds the counts of all living objects of the package up, by name and class."""
     gc.collect()
-    found: Counter[str] = Counter()
+    found: dict[str, float] = defaultdict(float)
     for thing in gc.get_objects():
         kind = type(thing)
         if str(kind.__module__).startswith("consilience."):
@@ -38,11 +39,11 @@ def in_hand() -> dict[str, float]:
     return dict(found)
 
 
-def _size(value: object) -> Any:
+def _size(value: object) -> float | None:
     if isinstance(value, bool):
         return None
-    if isinstance(value, int | float):
-        return value
+    if isinstance(value, int | float | Decimal):
+        return float(value)
     return len(value) if isinstance(value, dict | list | set | tuple) else None
 
 

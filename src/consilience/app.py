@@ -41,7 +41,7 @@ def app_of(gateway: Gateway | LiveGateway) -> ASGIApp:
             yield
 
     router.lifespan_context = lifespan
-    return Edge(router, lambda: live.current().key_digests)
+    return Edge(router, lambda: live.current().guard)
 
 
 def _version() -> str:

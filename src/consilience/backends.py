@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import aiohttp
 
@@ -14,6 +15,7 @@ from .config.providers import BackendRef, Pricing, ProviderModel
 from .config.root import Config
 from .upstream.base import Upstream
 from .upstream.http import Endpoint, HttpUpstream, Limits
+from .upstream.packaged_prices import packaged_price
 from .upstream.pool import Member, Pool, Price
 
 _DOLLARS = ("USD", "usd", "$")
@@ -45,10 +47,9 @@ def build_pool(
     config: Config, session: aiohttp.ClientSession, local: LocalServer | None = None
 ) -> Pool:
     """Gives the pool of every model and LoRA that the config names."""
-    limits = limits_of(config)
+    limits, prices = limits_of(config), prices_of(config)
     members: dict[str, Member] = {}
     for model in config.providers.models:
-        price = price_of(model.pricing)
         loras = [lora.name for lora in card.loras] if (card := config.card(model.name)) else []
         for name in (model.name, *loras):
             served_as = model.upstream_id if name == model.name else name
@@ -57,13 +58,13 @@ def build_pool(
                 for ref in model.backend_refs
             )
             if backends:
-                members[name] = Member(backends, price)
+                members[name] = Member(backends, prices.get(name))
     looper = config.global_.integrations.looper
     other: Upstream | None = None
     if looper.endpoint:
         other = EndpointForAll(session, looper.endpoint, dict(looper.headers), limits)
         for model in config.providers.models:
-            members.setdefault(model.name, Member(((other, 1),), price_of(model.pricing)))
+            members.setdefault(model.name, Member(((other, 1),), prices.get(model.name)))
     return Pool(members, other=other)
 
 
@@ -77,6 +78,35 @@ def limits_of(config: Config) -> Limits:
         max_body_bytes=looper.max_response_bytes_mb << 20,
         max_event_bytes=settings.max_sse_event_kb << 10,
     )
+
+
+def prices_of(config: Config) -> dict[str, Price]:
+    """Gives the price of every model and LoRA that has one, by name."""
+    names = (*config.model_names, *config.lora_names)
+    priced = ((name, price_in(config, name)) for name in names)
+    return {name: price for name, price in priced if price is not None}
+
+
+def price_in(config: Config, name: str) -> Price | None:
+    """Gives a model's or LoRA's price: the model's own `pricing`, else the packaged one.
+
+    A packaged price must be known for each of the model's backends; the dearest counts.
+    """
+    model = config.model(config.lora_base(name) or name)
+    if model is None:
+        return None
+    return _packaged(config, model) if model.pricing is None else price_of(model.pricing)
+
+
+def _packaged(config: Config, model: ProviderModel) -> Price | None:
+    now = datetime.now(UTC)
+    endpoint = config.global_.integrations.looper.endpoint
+    urls = [ref.chat_url for ref in model.backend_refs] or [endpoint or ""]
+    found = [packaged_price(url, model.upstream_id, now) for url in dict.fromkeys(urls)]
+    known = [price for price in found if price is not None]
+    if len(known) < len(found):
+        return None
+    return max(known, key=lambda price: price.worst(1000, 1000))
 
 
 def price_of(pricing: Pricing | None) -> Price | None:

@@ -27,7 +27,7 @@ from .errors import (
 )
 from .loopers.base import Outcome, StageRecord, ms_since
 from .reply import Begin, Chunk, Event
-from .upstream.pool import Pool
+from .upstream.pool import PricedUpstream
 
 Emit = Callable[[Event], Awaitable[None]]
 Final = ChatRequest | Completion
@@ -50,7 +50,7 @@ class Delivery:
     """One outcome on its way to the client."""
 
     outcome: Outcome
-    pool: Pool
+    pool: PricedUpstream
     id: str
     created: int
     headers: Callable[[str, Sequence[StageRecord], Usage | None], Mapping[str, str]]

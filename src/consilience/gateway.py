@@ -6,7 +6,6 @@ Loopers deliberate and never deliver; `delivery` sends what they decided on.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -19,12 +18,13 @@ import aiohttp
 import anyio
 
 from . import signal_models
-from .backends import LocalServer, build_pool, local_models
+from .backends import LocalServer, build_pool, local_models, prices_of
 from .chat.completion import Completion
 from .chat.request import ChatRequest
 from .config.root import Config
 from .delivery import Delivery, Emit
 from .errors import (
+    BudgetExceededError,
     ConsilienceError,
     DeadlineExceededError,
     InvalidRequestError,
@@ -33,6 +33,7 @@ from .errors import (
     UpstreamStatusError,
 )
 from .event_stream import EventStream
+from .limits.guard import Guard
 from .loopers import LOOPERS
 from .loopers.base import Outcome, Progress
 from .reply import Event, Reply, Routed, response_headers, route_headers
@@ -40,7 +41,7 @@ from .router import Route, Router
 from .upstream.base import Upstream
 from .upstream.http import DEPTH_HEADER, new_session
 from .upstream.local import LocalModels
-from .upstream.pool import Pool, single_pool
+from .upstream.pool import Pool, PricedUpstream, single_pool
 
 Body = bytes | Mapping[str, Any] | ChatRequest
 """A chat-completions request: JSON, decoded JSON, or what `Gateway.parse` gave."""
@@ -80,11 +81,6 @@ class _Run:
 
 
 T = TypeVar("T")
-
-
-def key_digest(key: str) -> bytes:
-    """What a client key is compared by."""
-    return hashlib.sha256(key.encode("utf-8", "replace")).digest()
 
 
 class Gateway:
@@ -127,12 +123,8 @@ class Gateway:
         self._client: aiohttp.ClientSession | None = None
         self._opening = anyio.Lock()
         self._open = AsyncExitStack()
-        self.key_digests = tuple(
-            key_digest(key.get_secret_value())
-            for listener in config.listeners
-            for key in listener.api_keys
-        )
-        """Of the client keys that requests over HTTP must carry one of; empty: everybody may."""
+        self.guard = Guard(config, prices_of(config), unix_time=unix_time)
+        """Whom it serves, and how much."""
         self._users = 0
         self._unused = anyio.Event()
         self.in_flight = 0
@@ -155,13 +147,14 @@ class Gateway:
         async with self._opening:
             if self._pool is None:
                 try:
+                    self.guard.open()
                     pool = await self._build_pool()
                     await signal_models.prepare(
                         self.router, self.config, self._session, pool.complete
                     )
                     self._pool = pool
                 except BaseException:
-                    await self._open.aclose()
+                    await self.aclose()
                     raise
             return self._pool
 
@@ -187,6 +180,7 @@ class Gateway:
         """Closes every connection and stops local models."""
         self._pool = self._client = None
         await self._open.aclose()
+        self.guard.close()
 
     @property
     def ready(self) -> bool:
@@ -247,6 +241,7 @@ class Gateway:
         pool = self._pool or await self.open()
         begun = anyio.current_time()
         request = self._at_depth(self.parse(body), headers)
+        self.guard.check_models(request)
         route = await self.router.route(request, headers)
         if route.algorithm == "fusion" and request.depth > 1:
             raise InvalidRequestError(
@@ -258,9 +253,12 @@ class Gateway:
         await emit(Routed(route_headers(route), progress, run.id, run.created, route.requested))
         width = self._reserve(route)
         try:
-            with anyio.fail_after(self._timeout_s):
-                outcome = await self._deliberate(run, pool, emit)
-                run.delivery = self._delivery(run, outcome, pool)
+            with (
+                self.guard.metered(pool, route.looper, request, headers) as models,
+                anyio.fail_after(self._timeout_s),
+            ):
+                outcome = await self._deliberate(run, models, emit)
+                run.delivery = self._delivery(run, outcome, models)
                 return await deliver(run.delivery)
         except (ConsilienceError, TimeoutError, ExceptionGroup) as exc:
             failure = self._failure(run, exc)
@@ -302,12 +300,12 @@ class Gateway:
         self.in_flight += width
         return width
 
-    async def _deliberate(self, run: _Run, pool: Pool, emit: Emit) -> Outcome:
+    async def _deliberate(self, run: _Run, pool: PricedUpstream, emit: Emit) -> Outcome:
         async def ask(request: ChatRequest) -> Completion:
             turned_away = False
             try:
                 return await pool.complete(request)
-            except (UpstreamStatusError, UpstreamConnectionError):
+            except (UpstreamStatusError, UpstreamConnectionError, BudgetExceededError):
                 turned_away = True
                 raise
             finally:  # cancelled and timed-out calls count: the model had begun to work
@@ -318,7 +316,7 @@ class Gateway:
 
         return await run.route.looper.deliberate(run.request, ask, observe)
 
-    def _delivery(self, run: _Run, outcome: Outcome, pool: Pool) -> Delivery:
+    def _delivery(self, run: _Run, outcome: Outcome, pool: PricedUpstream) -> Delivery:
         debug = run.headers.get("x-vsr-debug", "").strip().lower() == "true"
         return Delivery(
             outcome,
@@ -361,7 +359,7 @@ class Gateway:
 
     async def _build_pool(self) -> Pool:
         if self._upstream is not None:
-            return single_pool(self._upstream, self.config.model_names)
+            return single_pool(self._upstream, self.config.model_names, prices_of(self.config))
         session = await self._session()
         needed = local_models(self.config)
         local: LocalServer | None = None

@@ -90,6 +90,7 @@ class LiveGateway:
         Raises:
             ConsilienceError: it cannot be opened; the old one goes on.
         """
+        gateway.guard.follow(self._current.guard)
         await gateway.open()
         old, self._current = self._current, gateway
         self.state = ReloadState(self.state.reloads + 1)

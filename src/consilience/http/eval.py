@@ -36,6 +36,7 @@ class EvalEndpoint:
         limit = gateway.config.global_.gateway.max_request_bytes_mb << 20
         body = decode_body(await read_json_body(headers, receive, limit))
         request = evaluated_request(body, gateway)
+        gateway.guard.check_models(request)
         explanation = await explain(gateway.router, gateway.config, request, headers)
         scope["state"]["log"] = {"model": request.model, "dry_run": explanation.status}
         await send_json(send, explanation.as_body(trace=_wants_trace(scope, body)))

@@ -50,7 +50,7 @@ def _chat() -> dict[str, Any]:
                     "text/event-stream": {"schema": {"type": "string"}},
                 },
             },
-            **_errors("400", "401", "404", "405", "408", "413", "415", "422", "429"),
+            **_errors("400", "401", "402", "403", "404", "405", "408", "413", "415", "422", "429"),
             **_errors("500", "501", "502", "503", "504"),
         },
     }
@@ -71,7 +71,7 @@ def _eval() -> dict[str, Any]:
         "requestBody": {"required": True, "content": _json("EvalRequest")},
         "responses": {
             "200": {"description": "The explanation", "content": _json("Explanation")},
-            **_errors("400", "401", "404", "405", "408", "413", "415", "500"),
+            **_errors("400", "401", "403", "404", "405", "408", "413", "415", "429", "500"),
         },
     }
 
@@ -96,7 +96,7 @@ def _get(summary: str, schema: str) -> dict[str, Any]:
         "summary": summary,
         "responses": {
             "200": {"description": summary, "content": _json(schema)},
-            **_errors("401", "405"),
+            **_errors("401", "405", "429"),
         },
     }
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Protocol
 
 from ..chat.codec import Body
 from ..chat.completion import Completion, Usage
@@ -24,15 +25,48 @@ class Price:
     completion: Decimal
     cached_prompt: Decimal | None = None
     """Of prompt tokens the upstream did not read again; None: like any other prompt token."""
+    tiers: Sequence[tuple[int, Price]] = ()
+    """What all tokens of a call cost whose prompt has more tokens than that, fewest first."""
 
     def cost(self, usage: Usage) -> Decimal:
         """The price of one call. Cached tokens are part of the prompt tokens (OpenAI's count)."""
+        for above, price in reversed(self.tiers):
+            if usage.prompt_tokens > above:
+                return price.cost(usage)
         cached = (
             min(usage.cached_tokens, usage.prompt_tokens) if self.cached_prompt is not None else 0
         )
         fresh = usage.prompt_tokens - cached
         total = fresh * self.prompt + usage.completion_tokens * self.completion
         return (total + cached * (self.cached_prompt or Decimal(0))) / _MILLION
+
+    def worst(self, prompt_tokens: int, completion_tokens: int) -> Decimal:
+        """The most that a call of up to so many tokens can cost, whatever is cached of it."""
+        reached = [price for above, price in self.tiers if prompt_tokens > above]
+        return max(
+            (
+                prompt_tokens * max(price.prompt, price.cached_prompt or Decimal(0))
+                + completion_tokens * price.completion
+            )
+            / _MILLION
+            for price in (self, *reached)
+        )
+
+
+class PricedUpstream(Protocol):
+    """Models that can be asked, and what asking them costs."""
+
+    async def complete(self, request: ChatRequest) -> Completion:
+        """Asks for a whole answer; see `Upstream.complete`."""
+        ...
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Body, None]:
+        """Asks for an answer in chunks; see `Upstream.stream`."""
+        ...
+
+    def cost(self, model: str, usage: Usage | None) -> Decimal | None:
+        """What a call cost in dollars; None when usage or price is unknown."""
+        ...
 
 
 @dataclass(slots=True)
@@ -80,10 +114,13 @@ class Pool:
 
     def cost(self, model: str, usage: Usage | None) -> Decimal | None:
         """What a call cost in dollars; None when usage or price is unknown."""
+        price = self.price(model)
+        return None if usage is None or price is None else price.cost(usage)
+
+    def price(self, model: str) -> Price | None:
+        """What a model costs; None when that is unknown."""
         member = self._members.get(model)
-        if usage is None or member is None or member.price is None:
-            return None
-        return member.price.cost(usage)
+        return member.price if member is not None else None
 
     async def complete(self, request: ChatRequest) -> Completion:
         """Asks the model's backends in turn; the next one only when there was no connection.
@@ -130,6 +167,10 @@ class Pool:
         return UpstreamConnectionError("has no backend", model=model)
 
 
-def single_pool(upstream: Upstream, models: Sequence[str]) -> Pool:
+def single_pool(
+    upstream: Upstream, models: Sequence[str], prices: Mapping[str, Price] | None = None
+) -> Pool:
     """A pool in which one upstream serves every model."""
-    return Pool({name: Member(((upstream, 1),)) for name in models}, other=upstream)
+    known = prices or {}
+    members = {name: Member(((upstream, 1),), known.get(name)) for name in models}
+    return Pool(members, other=upstream)

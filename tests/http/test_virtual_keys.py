@@ -176,9 +176,8 @@ def test_tokens_a_minute_are_what_was_used(path: Path) -> None:
         first = ask(url, "a", bearer(key), max_tokens=5)
         second = ask(url, "a", bearer(key), max_tokens=5)
         third = ask(url, FUSION, bearer(key))
-        fourth = ask(url, "a", bearer(key), max_tokens=600)
 
-    assert (first.status, second.status, third.status, fourth.status) == (200, 200, 429, 429)
+    assert (first.status, second.status, third.status) == (200, 200, 429)
     assert second.headers["x-ratelimit-limit-tokens"] == "600"
     assert len(upstream.calls) == 2
 

@@ -35,6 +35,7 @@ from .worst_case import WorstCase, expected_tokens_of
 COST_HEADER = "x-max-cost-usd"
 """What the request may cost at worst, in dollars; like the plugin's `max_cost_usd`."""
 _PLUGIN_FIELD = "max_cost_usd"
+_MOST = 1_000_000_000
 
 
 class _Shared:
@@ -271,9 +272,10 @@ def _amount(value: object, param: str) -> Decimal:
         amount = Decimal(str(value)[:40]) if not isinstance(value, bool) else None
     except InvalidOperation:
         amount = None
-    if amount is None or not amount.is_finite() or amount <= 0:
+    if amount is None or not amount.is_finite() or not 0 < amount <= _MOST:
         raise InvalidRequestError(
-            f"{param} must be an amount of dollars above 0, such as 0.25", param=param
+            f"{param} must be an amount of dollars above 0 and at most {_MOST}, such as 0.25",
+            param=param,
         )
     return amount
 

@@ -27,7 +27,7 @@ Count = Annotated[int, Field(ge=1, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Seconds = Annotated[float, Field(gt=0, le=3600, strict=True)]
 Temperature = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
-Dollars = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
+Dollars = Annotated[Decimal, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
 ModelName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 OnError = Literal["skip", "fail"]
 

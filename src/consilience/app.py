@@ -46,7 +46,7 @@ def app_of(gateway: Gateway | LiveGateway, process: Process | None = None) -> AS
             yield
 
     router.lifespan_context = lifespan
-    return Edge(router, lambda: live.current().key_digests)
+    return Edge(router, lambda: live.current().guard)
 
 
 def _version() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import aiohttp
 from yarl import URL
@@ -20,6 +21,7 @@ from .upstream.checks import ActiveCheck
 from .upstream.health import Health, HealthPolicy
 from .upstream.http import Endpoint, HttpUpstream
 from .upstream.limits import Limits
+from .upstream.packaged_prices import packaged_price
 from .upstream.pool import Pool
 from .upstream.price import Price
 from .upstream.retry import RetryPolicy
@@ -68,7 +70,7 @@ def build_pool(
         other = EndpointForAll(session, looper.endpoint, dict(looper.headers), builder.limits)
         for model in config.providers.models:
             if model.name not in members:
-                members[model.name] = builder.around(model, [Backend(other)])
+                members[model.name] = builder.around(model, model.name, [Backend(other)])
     retries = retries_of(config.global_.gateway)
     served = Member([Backend(other)], retries=retries) if other is not None else None
     return Pool(members, other=served, checks=checks)
@@ -82,6 +84,7 @@ class _Builder:
     ) -> None:
         self.limits = limits_of(config)
         self._retries = retries_of(config.global_.gateway)
+        self._prices = prices_of(config)
         self._session = session
         self._local = local
 
@@ -101,6 +104,7 @@ class _Builder:
         served_as = model.upstream_id if name == model.name else name
         return self.around(
             model,
+            name,
             [
                 Backend(
                     _upstream(ref, model, served_as, self._session, self.limits, self._local),
@@ -111,14 +115,14 @@ class _Builder:
             ],
         )
 
-    def around(self, model: ProviderModel, backends: Sequence[Backend]) -> Member:
-        """Gives a model's member with these backends."""
+    def around(self, model: ProviderModel, name: str, backends: Sequence[Backend]) -> Member:
+        """Gives the member of a model, or one of its LoRAs, with these backends."""
         settings = model.reliability
         count, conditions = settings.retry_count, settings.retry_on
         percent = settings.max_ejection_percent
         return Member(
             backends,
-            price_of(model.pricing),
+            self._prices.get(name),
             replace(
                 self._retries,
                 count=self._retries.count if count is None else count,
@@ -163,6 +167,35 @@ def limits_of(config: Config) -> Limits:
         max_body_bytes=looper.max_response_bytes_mb << 20,
         max_event_bytes=settings.max_sse_event_kb << 10,
     )
+
+
+def prices_of(config: Config) -> dict[str, Price]:
+    """Gives the price of every model and LoRA that has one, by name."""
+    names = (*config.model_names, *config.lora_names)
+    priced = ((name, price_in(config, name)) for name in names)
+    return {name: price for name, price in priced if price is not None}
+
+
+def price_in(config: Config, name: str) -> Price | None:
+    """Gives a model's or LoRA's price: the model's own `pricing`, else the packaged one.
+
+    A packaged price must be known for each of the model's backends; the dearest counts.
+    """
+    model = config.model(config.lora_base(name) or name)
+    if model is None:
+        return None
+    return _packaged(config, model) if model.pricing is None else price_of(model.pricing)
+
+
+def _packaged(config: Config, model: ProviderModel) -> Price | None:
+    now = datetime.now(UTC)
+    endpoint = config.global_.integrations.looper.endpoint
+    urls = [ref.chat_url for ref in model.backend_refs] or [endpoint or ""]
+    found = [packaged_price(url, model.upstream_id, now) for url in dict.fromkeys(urls)]
+    known = [price for price in found if price is not None]
+    if len(known) < len(found):
+        return None
+    return max(known, key=lambda price: price.worst(1000, 1000))
 
 
 def price_of(pricing: Pricing | None) -> Price | None:

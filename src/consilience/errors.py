@@ -4,11 +4,13 @@ ConsilienceError
 ├─ InvalidRequestError            400  invalid_request_error
 │  ├─ UnknownModelError           404  model_not_found
 │  ├─ NoMatchingDecisionError     400  no_matching_decision
+│  ├─ CostCeilingError            400  max_cost_exceeded
 │  ├─ RequestTooLargeError        413  request_too_large
 │  ├─ AddressTooLongError         414  address_too_long
 │  ├─ HeadersTooLargeError        431  headers_too_large
 │  └─ UnsupportedMediaTypeError   415  unsupported_media_type
 ├─ AuthenticationError            401  invalid_api_key
+├─ BudgetExceededError            402  budget_exceeded
 ├─ PermissionDeniedError          403  permission_denied
 ├─ NotFoundError                  404  not_found
 ├─ MethodNotAllowedError          405  method_not_allowed
@@ -87,6 +89,12 @@ class NoMatchingDecisionError(InvalidRequestError):
     code = "no_matching_decision"
 
 
+class CostCeilingError(InvalidRequestError):
+    """The request could cost more than it may by its own words; nothing was spent."""
+
+    code = "max_cost_exceeded"
+
+
 class RequestTooLargeError(InvalidRequestError):
     """The request's body is over the configured limit."""
 
@@ -121,6 +129,14 @@ class AuthenticationError(ConsilienceError):
     status = 401
     type = "authentication_error"
     code = "invalid_api_key"
+
+
+class BudgetExceededError(ConsilienceError):
+    """The request could cost more than is left of the key's budget or the gateway's."""
+
+    status = 402
+    type = "insufficient_quota"
+    code = "budget_exceeded"
 
 
 class PermissionDeniedError(ConsilienceError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from .backends import price_of
+from .backends import price_in
 from .chat.completion import Usage
 from .chat.request import ChatRequest
 from .config.root import Config
@@ -234,13 +234,8 @@ async def explain(
         return Explanation(request, considered, route, None, (), effects)
     edited = route.plugins.edited(request).request
     planned = route.looper.plan(edited, answer_tokens=ANSWER_TOKENS)
-    calls = tuple(_estimated(call, _price(config, call.model)) for call in planned)
+    calls = tuple(_estimated(call, price_in(config, call.model)) for call in planned)
     return Explanation(request, considered, route, None, calls, effects)
-
-
-def _price(config: Config, name: str) -> Price | None:
-    model = config.model(config.lora_base(name) or name)
-    return price_of(model.pricing) if model is not None else None
 
 
 def _estimated(call: PlannedCall, price: Price | None) -> EstimatedCall:

@@ -6,11 +6,10 @@ Loopers deliberate and never deliver; `delivery` sends what they decided on.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -21,23 +20,21 @@ import anyio
 from . import signal_models
 from .admission import Admission, Bounds
 from .allowance import allowance_for, at_depth, check_depth
-from .backends import LocalServer, build_pool, local_models
+from .backends import LocalServer, build_pool, local_models, prices_of
 from .chat.request import ChatRequest
 from .config.root import Config
 from .deadline import request_seconds
 from .delivery import Delivery, Emit
-from .errors import (
-    ConsilienceError,
-    DeadlineExceededError,
-)
+from .errors import ConsilienceError, DeadlineExceededError
 from .event_stream import EventStream
+from .limits.guard import Guard
 from .loopers import LOOPERS
 from .loopers.base import Outcome, Progress
 from .preparation import Prepared, prepare
 from .reply import Event, Reply, Routed, response_headers, route_headers
 from .router import Route, Router
 from .upstream.base import Upstream
-from .upstream.calls import Calls
+from .upstream.calls import Calls, Meter
 from .upstream.checks import checking
 from .upstream.http import new_session
 from .upstream.local import LocalModels
@@ -73,11 +70,6 @@ class _Run:
 
 
 T = TypeVar("T")
-
-
-def key_digest(key: str) -> bytes:
-    """What a client key is compared by."""
-    return hashlib.sha256(key.encode("utf-8", "replace")).digest()
 
 
 class Gateway:
@@ -121,12 +113,8 @@ class Gateway:
         self._client: aiohttp.ClientSession | None = None
         self._opening = anyio.Lock()
         self._open = AsyncExitStack()
-        self.key_digests = tuple(
-            key_digest(key.get_secret_value())
-            for listener in config.listeners
-            for key in listener.api_keys
-        )
-        """Of the client keys that requests over HTTP must carry one of; empty: everybody may."""
+        self.guard = Guard(config, prices_of(config), unix_time=unix_time)
+        """Whom it serves, and how much."""
         self._users = 0
         self._unused = anyio.Event()
         self.admission = Admission(self.bounds)
@@ -149,6 +137,7 @@ class Gateway:
         async with self._opening:
             if self._pool is None:
                 try:
+                    self.guard.open()
                     pool = await self._build_pool()
                     await signal_models.prepare(
                         self.router, self.config, self._session, pool.complete
@@ -181,6 +170,7 @@ class Gateway:
         """Closes every connection and stops local models."""
         self._pool = self._client = None
         await self._open.aclose()
+        self.guard.close()
 
     @property
     def bounds(self) -> Bounds:
@@ -253,26 +243,37 @@ class Gateway:
         begun = anyio.current_time()
         timeout_s = request_seconds(headers, self._timeout_s)
         request = at_depth(self.parse(body), headers)
+        self.guard.check_models(request)
         route = await self._route(request, headers, timeout_s)
         check_depth(route, request)
         prepared = prepare(route, request, headers)
-        calls = pool.calls(allowance_for(prepared, self._limits.max_upstream_calls))
+        allowance = allowance_for(prepared, self._limits.max_upstream_calls)
         created = int(self._unix_time())
-        run = _Run(prepared, headers, begun, self._new_id(), created, calls, timeout_s)
-        known, progress = route_headers(prepared.route), route.looper.wants_progress
-        await emit(Routed(known, progress, run.id, run.created, route.requested))
         width = 0 if prepared.outcome else route.looper.width
-        try:
-            with anyio.fail_after(begun + timeout_s - anyio.current_time()):
-                async with self.admission.room(width) as room:
-                    outcome = await self._deliberate(run, emit)
-                    room.narrow(1)  # finals are asked one after the other
-                    return await deliver(prepared, self._delivery(run, outcome))
-        except (ConsilienceError, TimeoutError, ExceptionGroup) as exc:
-            failure = self._failure(run, exc)
-            if failure is exc:
-                raise
-            raise failure from exc
+        with self._paid(prepared, headers, pool) as meter:
+            calls = pool.calls(allowance, meter)
+            run = _Run(prepared, headers, begun, self._new_id(), created, calls, timeout_s)
+            known, progress = route_headers(prepared.route), route.looper.wants_progress
+            await emit(Routed(known, progress, run.id, run.created, route.requested))
+            try:
+                with anyio.fail_after(begun + timeout_s - anyio.current_time()):
+                    async with self.admission.room(width) as room:
+                        outcome = await self._deliberate(run, emit)
+                        room.narrow(1)  # finals are asked one after the other
+                        return await deliver(prepared, self._delivery(run, outcome))
+            except (ConsilienceError, TimeoutError, ExceptionGroup) as exc:
+                failure = self._failure(run, exc)
+                if failure is exc:
+                    raise
+                raise failure from exc
+
+    def _paid(
+        self, prepared: Prepared, headers: Mapping[str, str], pool: Pool
+    ) -> AbstractContextManager[Meter | None]:
+        """Gives what pays for a request; an answer in hand costs nothing."""
+        if prepared.outcome is not None:
+            return nullcontext()
+        return self.guard.metered(prepared.route.looper, prepared.request, headers, pool.cost)
 
     async def _route(
         self, request: ChatRequest, headers: Mapping[str, str], timeout_s: float
@@ -351,7 +352,7 @@ class Gateway:
         if isinstance(self._upstream, Pool):
             return self._upstream
         if self._upstream is not None:
-            return single_pool(self._upstream, self.config.model_names)
+            return single_pool(self._upstream, self.config.model_names, prices_of(self.config))
         session = await self._session()
         needed = local_models(self.config)
         local: LocalServer | None = None

@@ -93,6 +93,7 @@ class LiveGateway:
         Raises:
             ConsilienceError: it cannot be opened; the old one goes on.
         """
+        gateway.guard.follow(self._current.guard)
         await gateway.open()
         old, self._current = self._current, gateway
         # the limits hold for the process: what is in flight on the old one counts on

@@ -35,12 +35,22 @@ config_app = typer.Typer(
 )
 app.add_typer(config_app, name="config")
 
+keys_app = typer.Typer(
+    help="Keys of your own, each with what it may use and spend.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(keys_app, name="keys")
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="Configuration file. Default: what is found here."),
 ]
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+StoreOption = Annotated[
+    Path | None, typer.Option(help="The file of keys. Default: the configuration's, or the user's.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -217,3 +227,73 @@ def models_list(as_json: JsonOption = False) -> None:
 def models_rm(name: Annotated[str, typer.Argument(help="Which model.")]) -> None:
     """Delete a model from this user's cache."""
     _run("models", "remove", name=name)
+
+
+@keys_app.command("create")
+def keys_create(
+    name: Annotated[str, typer.Argument(help="What to call it: who or what it is for.")],
+    models: Annotated[
+        str | None, typer.Option(help="Models and slugs it may name, by commas. Default: all.")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="How long it is good: 12h, 30d. Default: until revoked.")
+    ] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(min=1)] = None,
+    tokens_per_minute: Annotated[int | None, typer.Option(min=1)] = None,
+    usd_per_day: Annotated[
+        str | None, typer.Option(help="Dollars that a day (UTC) may cost, such as 2.50.")
+    ] = None,
+    usd_per_month: Annotated[
+        str | None, typer.Option(help="Dollars that a month (UTC) may cost.")
+    ] = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key. It is shown now and never again: only its SHA-256 is kept."""
+    _run(
+        "keys",
+        "create",
+        name=name,
+        models=models,
+        expires=expires,
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        usd_per_day=usd_per_day,
+        usd_per_month=usd_per_month,
+        config=config,
+        store=store,
+        as_json=as_json,
+    )
+
+
+@keys_app.command("list")
+def keys_list(
+    config: ConfigOption = None, store: StoreOption = None, as_json: JsonOption = False
+) -> None:
+    """List the keys, what each may do, and what it spent today and this month."""
+    _run("keys", "list_keys", config=config, store=store, as_json=as_json)
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    name: Annotated[str, typer.Argument(help="Name or id.")],
+    config: ConfigOption = None,
+    store: StoreOption = None,
+) -> None:
+    """End a key. A running gateway refuses it within two seconds."""
+    _run("keys", "revoke", name=name, config=config, store=store)
+
+
+@keys_app.command("rotate")
+def keys_rotate(
+    name: Annotated[str, typer.Argument(help="Name or id.")],
+    grace: Annotated[
+        str | None, typer.Option(help="How long the old key stays good: 1h. Default: not at all.")
+    ] = None,
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace a key by a new one; limits and what was spent stay."""
+    _run("keys", "rotate", name=name, grace=grace, config=config, store=store, as_json=as_json)

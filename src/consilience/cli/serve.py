@@ -12,6 +12,8 @@ import anyio
 
 from ..config.root import Config, is_loopback
 from ..errors import ConsilienceError
+from ..keys.store import KeyStore, is_there
+from ..limits.guard import store_of
 from .console import err, report
 from .exit_codes import FAILED, USAGE
 from .introduction import introduce
@@ -46,7 +48,10 @@ def serve(
         return report(exc)
     listener = found.config.listeners[0]
     address = host or listener.address
-    refusal = _refusal(address, found.config, no_auth=no_auth)
+    try:
+        refusal = _refusal(address, found.config, no_auth=no_auth)
+    except ConsilienceError as exc:
+        return report(exc)
     if refusal:
         err.print(f"error: {refusal}")
         return USAGE
@@ -106,11 +111,23 @@ def bind(address: str, port: int) -> socket.socket:
 
 
 def _refusal(address: str, config: Config, *, no_auth: bool) -> str | None:
-    """Why the gateway must not listen there; None when it may."""
+    """Why the gateway must not listen there; None when it may.
+
+    Raises:
+        KeyStoreError: there may be virtual keys, but they cannot be read.
+    """
     keys = any(listener.api_keys for listener in config.listeners)
-    if keys or no_auth or is_loopback(address):
+    if keys or no_auth or is_loopback(address) or _has_virtual_keys(store_of(config)):
         return None
     return (
         f"{address} can be reached from other machines, and no client key is set: anyone could"
-        " spend your money. Set listeners[].api_keys, use --host 127.0.0.1, or say --no-auth"
+        " spend your money. Make one (consilience keys create NAME) or set listeners[].api_keys,"
+        " use --host 127.0.0.1, or say --no-auth"
     )
+
+
+def _has_virtual_keys(path: Path) -> bool:
+    if not is_there(path):
+        return False
+    with KeyStore(path) as store:
+        return bool(store.records())

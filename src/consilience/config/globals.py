@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from functools import cached_property
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, create_model, field_serializer
@@ -144,12 +146,49 @@ class Gateway(Section):
     """The longest such range."""
 
 
+Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000_000, allow_inf_nan=False)]
+
+
+class Budgets(Section):
+    """`global.budgets`: what may be spent through this gateway, in dollars. Not of the reference."""
+
+    per_request_usd: Dollars | None = None
+    """What one request may cost at worst."""
+    per_day_usd: Dollars | None = None
+    """What all requests of a calendar day in UTC may cost together."""
+    per_month_usd: Dollars | None = None
+    """What all requests of a calendar month in UTC may cost together."""
+    unpriced: Literal["refuse", "allow"] = "refuse"
+    """Whether a model whose price is not known may be asked while a budget holds; it counts as
+    nothing then."""
+    answer_tokens: Positive = 8192
+    """How long an answer may be that nothing else limits, while a budget holds."""
+    limit_answers: Flag = True
+    """Whether such an answer's limit is sent to the model (`max_completion_tokens`). Without it an
+    answer can cost more than was set aside."""
+
+
+def _store_path(value: str) -> str:
+    if not (value.startswith("~") or PurePath(value).is_absolute()):
+        raise ValueError("must be an absolute path, or one that begins with ~")
+    return value
+
+
+class Keys(Section):
+    """`global.keys`: the virtual keys of `consilience keys`. Not part of the reference."""
+
+    store: Annotated[Name, AfterValidator(_store_path)] | None = None
+    """The file of SQLite that holds them, absolute or from `~`. Default: in the user's data."""
+
+
 class GlobalBase(Section):
     """`global`, without what signals and plugins have there."""
 
     router: Router = Router()
     integrations: Integrations = Integrations()
     gateway: Gateway = Gateway()
+    budgets: Budgets = Budgets()
+    keys: Keys = Keys()
 
     @cached_property
     def helpers(self) -> Sequence[External]:

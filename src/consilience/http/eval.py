@@ -37,6 +37,7 @@ class EvalEndpoint:
         settings = gateway.config.global_.gateway
         body = decode_body(await read_json_body(headers, receive, settings))
         request, traced = evaluated_request(body, gateway), _wants_trace(scope, body)
+        gateway.guard.check_models(request)
         explanation = await explain(gateway.router, gateway.config, request, headers)
         scope["state"]["log"] = {"model": request.model, "dry_run": explanation.status}
         await send_json(send, explanation.as_body(trace=traced))

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hmac
 import logging
 import re
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import AuthenticationError, ConsilienceError, MethodNotAllowedError, NotFoundError
-from ..gateway import key_digest
+from ..errors import ConsilienceError, MethodNotAllowedError, NotFoundError
+from ..keys.records import VirtualKey, current_key
+from ..limits.guard import Guard
 from ..telemetry.log import log
 from ..telemetry.log import request_id as current_request
 from .body import headers_of
@@ -31,15 +31,14 @@ UNPROTECTED = frozenset(("/health", "/ready"))
 class Edge:
     """The outermost application."""
 
-    def __init__(self, app: ASGIApp, digests: Callable[[], Sequence[bytes]]) -> None:
+    def __init__(self, app: ASGIApp, guard: Callable[[], Guard]) -> None:
         """
         Args:
             app: what serves the request.
-            digests: gives the digests of the client keys of which a request must carry one; none:
-                everybody may.
+            guard: gives who knows the client keys; asked once a request.
         """
         self._app = app
-        self._digests = digests
+        self._guard = guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,6 +64,7 @@ class Edge:
                 path=scope["path"][:100],
                 status=response.status or 499,
                 ms=round((anyio.current_time() - begun) * 1000),
+                key=response.key_id,
                 **state.get("log", {}),
             )
             current_request.reset(token)
@@ -75,8 +75,12 @@ class Edge:
         state = scope["state"]
         try:
             check_head(scope)
-            self._authenticate(scope["path"], headers)
-            await self._app(scope, receive, response.send)
+            key = self._let_in(scope["path"], headers, response)
+            token = current_key.set(key)
+            try:
+                await self._app(scope, receive, response.send)
+            finally:
+                current_key.reset(token)
         except ClientGoneError:
             # servers report a hang-up after the last byte too
             response.status = response.status if response.whole else 499
@@ -87,18 +91,25 @@ class Edge:
                 raise
             await send_error(response.send, error, _allow(exc))
 
-    def _authenticate(self, path: str, headers: dict[str, str]) -> None:
-        digests = self._digests()
-        if not digests or path in UNPROTECTED:
-            return
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
-            raise AuthenticationError("send a key: 'authorization: Bearer <key>'")
-        digest = key_digest(key.strip())
-        # every key is compared, so that time tells nothing
-        matches = [hmac.compare_digest(digest, known) for known in digests]
-        if not any(matches):
-            raise AuthenticationError("this key is not known here")
+    def _let_in(
+        self, path: str, headers: Mapping[str, str], response: _Response
+    ) -> VirtualKey | None:
+        """Gives the virtual key of a request that may come in.
+
+        Raises:
+            AuthenticationError: it wants a key, or a better one.
+            RateLimitedError: its key makes too many requests.
+        """
+        if path in UNPROTECTED:
+            return None
+        guard = self._guard()
+        guard.open()  # where a server has no lifespan, nobody has yet
+        key = guard.authenticate(headers.get("authorization", ""))
+        if key is not None:
+            response.key_id = key.id
+            response.rates = lambda: guard.rate_headers(key)
+            guard.count_request(key)
+        return key
 
 
 @dataclass(slots=True)
@@ -110,11 +121,17 @@ class _Response:
     status: int = 0
     """0: the head is not out yet."""
     whole: bool = False
+    key_id: str | None = None
+    """Of the virtual key that the request carried."""
+    rates: Callable[[], Mapping[str, str]] = field(default=dict)
+    """Gives `x-ratelimit-…` of its key."""
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            fields = [*message["headers"], (b"x-request-id", self.request_id.encode())]
+            own = {"x-request-id": self.request_id, **self.rates()}
+            added = [(name.encode(), value.encode()) for name, value in own.items()]
+            fields = [*message["headers"], *added]
             message = {**message, "headers": fields}
         else:
             self.whole = not message.get("more_body", False)

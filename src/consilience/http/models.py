@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..errors import UnknownModelError
+from ..keys.records import current_key
 from ..live import LiveGateway
 from ..router import ModelEntry
 from .drain import Drain
@@ -35,8 +36,13 @@ class Inventory:
         self._process = process
 
     async def models(self, request: Request) -> Response:
-        """Lists the names that a request may use."""
-        entries = self._gateway().router.models()
+        """Lists the names that a request may use; of those its key may, if it has one.
+
+        A key that names models is shown those, whatever the configuration lists for others.
+        """
+        key = current_key.get()
+        chosen = key is not None and key.limits.models is not None
+        entries = [e for e in self._gateway().router.models(everything=chosen) if _may_see(e)]
         return JSONResponse({"object": "list", "data": [model_body(e) for e in entries]})
 
     async def model(self, request: Request) -> Response:
@@ -47,7 +53,7 @@ class Inventory:
         """
         name = request.path_params["name"]
         for entry in self._gateway().router.models(everything=True):
-            if entry.id == name:
+            if entry.id == name and _may_see(entry):
                 return JSONResponse(model_body(entry))
         raise UnknownModelError(f"there is no model {name[:100]!r} here", param="model")
 
@@ -68,6 +74,11 @@ class Inventory:
         ready = self._gateway().ready and not stopping
         status = "ready" if ready else "stopping" if stopping else "starting"
         return JSONResponse({"status": status}, status_code=200 if ready else 503)
+
+
+def _may_see(entry: ModelEntry) -> bool:
+    key = current_key.get()
+    return key is None or key.may_use(entry.id)
 
 
 def model_body(entry: ModelEntry) -> dict[str, Any]:

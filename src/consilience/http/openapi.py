@@ -51,8 +51,8 @@ def _chat() -> dict[str, Any]:
                     "text/event-stream": {"example": _EVENTS},
                 },
             },
-            **_errors("400", "401", "404", "405", "408", "413", "414", "415", "422", "429"),
-            **_errors("431", "500", "501", "502", "503", "504"),
+            **_errors("400", "401", "402", "403", "404", "405", "408", "413", "414", "415"),
+            **_errors("422", "429", "431", "500", "501", "502", "503", "504"),
         },
     }
 
@@ -72,7 +72,8 @@ def _eval() -> dict[str, Any]:
         "requestBody": {"required": True, "content": _json("EvalRequest")},
         "responses": {
             "200": {"description": "The explanation", "content": _json("Explanation")},
-            **_errors("400", "401", "404", "405", "408", "413", "414", "415", "431", "500"),
+            **_errors("400", "401", "403", "404", "405", "408", "413", "414", "415", "429"),
+            **_errors("431", "500"),
         },
     }
 
@@ -97,7 +98,7 @@ def _get(summary: str, schema: str) -> dict[str, Any]:
         "summary": summary,
         "responses": {
             "200": {"description": summary, "content": _json(schema)},
-            **_errors("401", "405", "414", "431"),
+            **_errors("401", "405", "414", "429", "431"),
         },
     }
 

@@ -12,14 +12,14 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Self
+from typing import Protocol, Self
 
 import anyio
 
 from ..chat.codec import Body
 from ..chat.completion import Completion, Usage
 from ..chat.request import ChatRequest
-from ..errors import UpstreamConnectionError, UpstreamError
+from ..errors import BudgetExceededError, UpstreamConnectionError, UpstreamError
 from .balance import Backend, Member
 from .base import Upstream
 from .retry import LONGEST_WAIT_S
@@ -51,6 +51,17 @@ class Allowance:
         return self.most - self.made > max(0, self.planned - self.begun)
 
 
+class Meter(Protocol):
+    """What pays for the calls of one request (`limits.metering.CallMeter`)."""
+
+    def around(self, upstream: Upstream) -> Upstream:
+        """Gives the same upstream, its calls paid for.
+
+        Its methods raise `BudgetExceededError`, before the call, when there is no money for it.
+        """
+        ...
+
+
 class Calls:
     """An upstream that serves every model of a pool to one request."""
 
@@ -58,6 +69,7 @@ class Calls:
         self,
         find: Callable[[str], Member | None],
         allowance: Allowance,
+        meter: Meter | None = None,
         *,
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -65,10 +77,12 @@ class Calls:
         Args:
             find: gives the member that serves a model.
             allowance: the request's.
+            meter: pays for them; None: nobody counts what they cost.
             draw: gives a random number from 0 up to 1.
         """
         self._find = find
         self._draw = draw
+        self._meter = meter
         self.allowance = allowance
 
     def cost(self, model: str, usage: Usage | None) -> Decimal | None:
@@ -135,7 +149,7 @@ class Calls:
         member = self._find(model)
         if member is None:
             raise UpstreamConnectionError("has no backend", model=model)
-        return _Trial(member, model, self.allowance, self._draw, longest_wait_s)
+        return _Trial(member, model, self.allowance, self._draw, self._meter, longest_wait_s)
 
 
 @dataclass(slots=True)
@@ -146,6 +160,7 @@ class _Trial:
     model: str
     allowance: Allowance
     draw: Callable[[], float]
+    meter: Meter | None = None
     longest_wait_s: float = LONGEST_WAIT_S
     tried: list[Backend] = field(default_factory=list)
     """One entry an attempt."""
@@ -181,7 +196,7 @@ class _Trial:
         self.tried.append(backend)
         self.allowance.made += 1
         try:
-            yield backend.upstream
+            yield self.meter.around(backend.upstream) if self.meter else backend.upstream
         except UpstreamError as exc:
             exc.attempts = self.made
             self.allowance.paid += may_have_cost(exc)
@@ -192,6 +207,10 @@ class _Trial:
                 told_s=exc.retry_after_s,
                 may_eject=self.member.may_eject(backend),
             )
+            raise
+        except BudgetExceededError:  # nobody was asked
+            self.allowance.made -= 1
+            backend.health.end("none", anyio.current_time(), probe=probe)
             raise
         except BaseException:  # cancelled or left: the model had begun to work
             self.allowance.paid += 1

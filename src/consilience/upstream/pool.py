@@ -11,8 +11,9 @@ from ..chat.completion import Completion, Usage
 from ..chat.request import ChatRequest
 from .balance import Backend, Member
 from .base import Upstream
-from .calls import Allowance, Calls
+from .calls import Allowance, Calls, Meter
 from .checks import ActiveCheck
+from .price import Price
 
 
 class Pool:
@@ -56,9 +57,14 @@ class Pool:
         member = self.member(model)
         return member.cost(usage) if member is not None else None
 
-    def calls(self, allowance: Allowance | None = None) -> Calls:
-        """Gives one request's view; without an allowance it may make any number of calls."""
-        return Calls(self.member, allowance or Allowance(), draw=self._draw)
+    def calls(self, allowance: Allowance | None = None, meter: Meter | None = None) -> Calls:
+        """Gives one request's view.
+
+        Args:
+            allowance: the request's; without one it may make any number of calls.
+            meter: pays for them; without one they are free of any limit.
+        """
+        return Calls(self.member, allowance or Allowance(), meter, draw=self._draw)
 
     async def complete(self, request: ChatRequest) -> Completion:
         """Asks for a whole answer; see `Upstream.complete`."""
@@ -69,9 +75,12 @@ class Pool:
         return self.calls().stream(request)
 
 
-def single_pool(upstream: Upstream, models: Sequence[str]) -> Pool:
+def single_pool(
+    upstream: Upstream, models: Sequence[str], prices: Mapping[str, Price] | None = None
+) -> Pool:
     """A pool in which one upstream serves every model, without retries."""
+    known = prices or {}
     return Pool(
-        {name: Member((Backend(upstream),)) for name in models},
+        {name: Member((Backend(upstream),), known.get(name)) for name in models},
         other=Member((Backend(upstream),)),
     )

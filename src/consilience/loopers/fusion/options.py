@@ -7,6 +7,7 @@ contract's additions (seats, `synthesis_model`, `fallback_models`, grace, the ju
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -26,6 +27,7 @@ Count = Annotated[int, Field(ge=1, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Seconds = Annotated[float, Field(gt=0, le=3600, strict=True)]
 Temperature = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
+Dollars = Annotated[Decimal, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
 ModelName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 OnError = Literal["skip", "fail"]
 
@@ -210,6 +212,8 @@ class FusionPlugin(FusionOptions):
     """False: the entry is checked and then ignored."""
     stream_progress: Flag = False
     """Sends what happens while deliberating as chunks without choices."""
+    max_cost_usd: Dollars | None = None
+    """What the request may cost at worst; refused with a 400 before anything is spent if more."""
     preset: str | None = None
     max_tool_calls: Annotated[int, Field(ge=1, le=16, strict=True)] | None = None
     tools: tuple[Mapping[str, Any], ...] | None = None

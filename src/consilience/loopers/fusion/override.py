@@ -75,7 +75,7 @@ def _check_size(options: FusionOptions, plugin: FusionPlugin, where: str, bindin
 
 
 def _check_models(plugin: FusionPlugin, where: str, allowed: RequestOverrides) -> None:
-    for field, name in _named_models(plugin):
+    for field, name in named_models(plugin):
         param = f"{where}.{field}"
         if name in allowed.forbidden:
             raise InvalidRequestError(
@@ -99,7 +99,8 @@ def _check_exists(name: str, param: str, allowed: RequestOverrides) -> None:
     )
 
 
-def _named_models(plugin: FusionPlugin) -> Iterator[tuple[str, str]]:
+def named_models(plugin: FusionPlugin) -> Iterator[tuple[str, str]]:
+    """Gives every model that a plugin would have asked, with the field that names it."""
     for field in ("model", "synthesis_model"):
         name = getattr(plugin, field)
         if name is not None:

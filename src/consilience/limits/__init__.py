@@ -1,0 +1,1 @@
+"""What requests may use: rates by the minute, money by the request, the day and the month."""

@@ -1,0 +1,206 @@
+"""Money set aside before it is spent, so that what runs at the same time cannot overspend together.
+
+A request holds its worst case against every purse it pays from, or is refused before anything is
+spent. Each call takes its part and is settled with what it really cost; what is left goes back when
+the request ends, however it ends. Nothing here waits, so no two requests can come between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Protocol
+
+from ..errors import BudgetExceededError, ConsilienceError, CostCeilingError
+
+NOTHING = Decimal(0)
+
+
+class Spending(Protocol):
+    """Where it is kept what was spent (`keys.ring.KeyRing`)."""
+
+    def spend(self, account: str, day: str, usd: Decimal) -> None:
+        """Counts what was spent on a day."""
+        ...
+
+    def spent(self, account: str, period: str) -> Decimal:
+        """Gives what was spent on a day (`2026-11-25`) or in a month (`2026-11`)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """What somebody may spend. None is no limit."""
+
+    account: str
+    owner: str
+    """As messages call it: `this key`."""
+    per_day: Decimal | None = None
+    per_month: Decimal | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it can be too empty for a request."""
+        return self.per_day is not None or self.per_month is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What one request may cost."""
+
+    usd: Decimal
+    own: bool
+    """Whether the request says so itself; else the gateway does."""
+    param: str | None = None
+    """Where the request says it."""
+
+
+class Ledger:
+    """What is set aside and spent, of every purse of this process."""
+
+    def __init__(self, spending: Spending, today: Callable[[], date]) -> None:
+        """
+        Args:
+            spending: keeps what was spent.
+            today: gives the day in UTC.
+        """
+        self._spending = spending
+        self._today = today
+        self._held: dict[str, Decimal] = {}
+
+    def held(self, account: str) -> Decimal:
+        """Gives what is set aside of an account."""
+        return self._held.get(account, NOTHING)
+
+    def hold(self, purses: Sequence[Purse], usd: Decimal) -> None:
+        """Sets an amount aside in every purse, or in none.
+
+        Raises:
+            BudgetExceededError: one has too little left.
+        """
+        day = self._today().isoformat()
+        for purse in purses:
+            for period, most, name in (
+                (day, purse.per_day, "today"),
+                (day[:7], purse.per_month, "this month"),
+            ):
+                if most is not None:
+                    self._check(purse, usd, most=most, period=period, name=name)
+        for purse in purses:
+            self._held[purse.account] = self.held(purse.account) + usd
+
+    def release(self, purses: Sequence[Purse], usd: Decimal) -> None:
+        """Gives back what was set aside."""
+        for purse in purses:
+            left = self.held(purse.account) - usd
+            if left:
+                self._held[purse.account] = left
+            else:
+                self._held.pop(purse.account, None)
+
+    def spend(self, purses: Sequence[Purse], usd: Decimal) -> None:
+        """Counts what was spent."""
+        day = self._today().isoformat()
+        for purse in purses:
+            self._spending.spend(purse.account, day, usd)
+
+    def _check(self, purse: Purse, usd: Decimal, *, most: Decimal, period: str, name: str) -> None:
+        spent, held = self._spending.spent(purse.account, period), self.held(purse.account)
+        if spent + held + usd > most:
+            raise BudgetExceededError(
+                f"the request may cost up to {dollars(usd)}; {purse.owner} may spend"
+                f" {dollars(most)} {name}, of which {dollars(spent)} is spent and {dollars(held)}"
+                " set aside for requests at work. A smaller 'max_completion_tokens' costs less"
+            )
+
+
+@dataclass(slots=True)
+class Hold:
+    """The money of one request. Close it, whatever happens."""
+
+    ledger: Ledger
+    purses: Sequence[Purse]
+    ceilings: Sequence[Ceiling] = ()
+    left: Decimal = NOTHING
+    """Set aside and neither spent nor given back."""
+    spent: Decimal = NOTHING
+    planned: dict[str, list[Decimal]] = field(default_factory=dict)
+    """Parts of `left` that belong to calls still to come, by model, in order."""
+
+    def plan(self, costs: Sequence[tuple[str, Decimal]]) -> None:
+        """Sets the worst case of the planned calls aside.
+
+        Args:
+            costs: model and worst cost of each call, in order.
+
+        Raises:
+            CostCeilingError: the request's own ceiling is lower. Nothing is set aside then, as below.
+            BudgetExceededError: the gateway's ceiling is lower, or a purse has too little left.
+        """
+        self._take(sum((usd for _, usd in costs), NOTHING))
+        for model, usd in costs:
+            self.planned.setdefault(model, []).append(usd)
+
+    def begin(self, model: str, worst: Callable[[], Decimal]) -> Decimal:
+        """Gives what is set aside for a call that is about to be made.
+
+        Args:
+            model: whom.
+            worst: gives the worst cost of a call that was not planned: a fallback, a retry.
+
+        Raises:
+            BudgetExceededError: there is no more for such a call.
+        """
+        if waiting := self.planned.get(model):
+            return waiting.pop(0)
+        usd = worst()
+        try:
+            self._take(usd)
+        except ConsilienceError as exc:
+            raise BudgetExceededError(f"no money is left for one more call: {exc.message}") from exc
+        return usd
+
+    def end(self, held: Decimal, cost: Decimal) -> None:
+        """Settles a call: takes what it cost and gives back the rest of what was set aside."""
+        held = min(held, self.left)  # nothing twice, should a call end after its request
+        self.ledger.release(self.purses, held)
+        self.left -= held
+        self.spent += cost
+        if cost:
+            self.ledger.spend(self.purses, cost)
+
+    def close(self) -> None:
+        """Gives back what was set aside for calls that were never made."""
+        self.ledger.release(self.purses, self.left)
+        self.left = NOTHING
+        self.planned.clear()
+
+    def _take(self, usd: Decimal) -> None:
+        for ceiling in self.ceilings:
+            if self.spent + self.left + usd > ceiling.usd:
+                raise _over(ceiling, self.spent + self.left + usd)
+        self.ledger.hold(self.purses, usd)
+        self.left += usd
+
+
+def _over(ceiling: Ceiling, usd: Decimal) -> ConsilienceError:
+    could = f"the request may cost up to {dollars(usd)}"
+    if ceiling.own:
+        return CostCeilingError(
+            f"{could}, more than its own limit of {dollars(ceiling.usd)}; a smaller"
+            " 'max_completion_tokens' costs less",
+            param=ceiling.param,
+        )
+    return BudgetExceededError(
+        f"{could}; this gateway allows {dollars(ceiling.usd)}. A smaller 'max_completion_tokens'"
+        " costs less"
+    )
+
+
+def dollars(usd: Decimal) -> str:
+    """An amount for people, rounded up to the sixth decimal: `$0.0123`."""
+    rounded = usd.quantize(Decimal("0.000001"), rounding="ROUND_UP")
+    text = format(rounded, "f").rstrip("0").rstrip(".")
+    return f"${text or '0'}"

@@ -20,7 +20,7 @@ import anyio
 
 from . import signal_models
 from .backends import LocalServer, build_pool, local_models
-from .chat.request import ChatRequest
+from .chat.request import ChatRequest, gateways_passed
 from .config.root import Config
 from .deadline import request_seconds
 from .delivery import Delivery, Emit
@@ -248,6 +248,7 @@ class Gateway:
         begun = anyio.current_time()
         timeout_s = request_seconds(headers, self._timeout_s)
         request = self._at_depth(self.parse(body), headers)
+        gateways_passed.set(request.depth)
         route = await self._route(request, headers, timeout_s)
         if route.algorithm == "fusion" and request.depth > 1:
             raise InvalidRequestError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -29,7 +29,8 @@ class EmbeddingEndpoint:
     url: str
     """`…/v1/embeddings`"""
     model: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
+    """The key included; never shown."""
     timeout_s: float = 5.0
     """For one call."""
     retries: int = 2

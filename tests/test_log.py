@@ -48,17 +48,22 @@ def test_a_json_line_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_a_failure_comes_with_its_traceback(
+def test_a_failure_comes_with_kind_and_place_and_not_with_its_words(
     capsys: pytest.CaptureFixture[str], form: Literal["text", "json"]
 ) -> None:
     configure(as_json=form == "json")
     try:
-        raise ZeroDivisionError("oh")
+        try:
+            raise KeyError("canary-1")
+        except KeyError as cause:
+            raise ZeroDivisionError("canary-2") from ExceptionGroup("canary-3", [cause])
     except ZeroDivisionError as exc:
         log_failure("internal_error", exc, id="req-1")
     line = capsys.readouterr().err
     assert "internal_error" in line
-    assert "ZeroDivisionError: oh" in line
+    assert "test_log.py" in line
+    assert all(kind in line for kind in ("ZeroDivisionError", "ExceptionGroup", "KeyError"))
+    assert "canary" not in line
     assert "req-1" in line
 
 

@@ -166,6 +166,7 @@ def limits_of(config: Config) -> Limits:
         total_s=looper.timeout_seconds,
         max_body_bytes=looper.max_response_bytes_mb << 20,
         max_event_bytes=settings.max_sse_event_kb << 10,
+        logs_refusals=settings.log_upstream_errors,
     )
 
 

@@ -21,7 +21,7 @@ from . import signal_models
 from .admission import Admission, Bounds
 from .allowance import allowance_for, at_depth, check_depth
 from .backends import LocalServer, build_pool, local_models, prices_of
-from .chat.request import ChatRequest
+from .chat.request import ChatRequest, gateways_passed
 from .config.root import Config
 from .deadline import request_seconds
 from .delivery import Delivery, Emit
@@ -243,6 +243,7 @@ class Gateway:
         begun = anyio.current_time()
         timeout_s = request_seconds(headers, self._timeout_s)
         request = at_depth(self.parse(body), headers)
+        gateways_passed.set(request.depth)
         self.guard.check_models(request)
         route = await self._route(request, headers, timeout_s)
         check_depth(route, request)

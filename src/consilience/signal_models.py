@@ -15,7 +15,7 @@ import anyio.to_thread
 
 from .backends import limits_of
 from .chat.completion import Completion
-from .chat.request import ChatRequest
+from .chat.request import ChatRequest, gateways_passed
 from .config.external import External
 from .config.root import Config
 from .errors import ConsilienceError
@@ -160,7 +160,7 @@ def _request(
             "max_tokens": max_tokens,
             "temperature": temperature,
         }
-    )
+    ).at_depth(gateways_passed.get())
 
 
 async def _embed(config: Config, open_session: OpenSession, instead: str | None) -> Embed:

@@ -238,7 +238,10 @@ def test_a_bug_is_told_by_its_request_id_and_logged(
     assert reply.error["message"] == "internal error; the log has it under request id req-bug"
     logged = next(r for r in caplog.records if r.getMessage() == "internal_error")
     assert getattr(logged, "fields", {})["id"] == "req-bug"
-    assert logged.exc_info is not None
+    failure = getattr(logged, "failure", "")
+    assert "ZeroDivisionError" in failure
+    assert "test_chat_failures.py" in failure
+    assert CANARY not in failure
 
 
 LEAKS: dict[str, list[Step]] = {

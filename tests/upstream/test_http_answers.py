@@ -80,7 +80,8 @@ async def test_upstream_words_in_the_log_lack_values_of_changed_headers(
     changes = HeaderChanges(updated={"x-tier": "canary-4711"})
     told = answer(b"you sent canary-4711", status=400)
     with raw_server([told]) as server, pytest.raises(UpstreamError):
-        await connect(server.url).complete(hello.with_headers(changes))
+        limits = Limits(logs_refusals=True)
+        await connect(server.url, limits).complete(hello.with_headers(changes))
     (said,) = (r for r in caplog.records if r.message == "upstream_said")
     assert vars(said)["fields"]["body"] == "you sent [redacted]"
 

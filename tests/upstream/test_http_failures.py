@@ -280,7 +280,8 @@ async def test_failures_are_logged_with_the_address_and_without_the_key(
         raw_server([json_answer(SECRET_BODY, status=401)]) as server,
         pytest.raises(UpstreamStatusError),
     ):
-        await connect(server.url, authorization=f"Bearer {CANARY}").complete(hello)
+        limits = Limits(logs_refusals=True)
+        await connect(server.url, limits, authorization=f"Bearer {CANARY}").complete(hello)
     failed = next(r for r in caplog.records if r.getMessage() == "upstream_failed")
     fields = getattr(failed, "fields", {})
     assert (fields["url"], fields["status"], fields["reason"]) == (server.url, 401, "credentials")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +20,28 @@ ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 MAX_DEPTH = 64
 """How deep a body may nest. Tool schemas seldom pass 20; encoders give up at 254."""
 
-FORBIDDEN_FIELDS = ("api_base", "base_url", "api_key", "custom_llm_provider", "extra_headers")
-"""Fields by which other gateways let a client choose where a call goes, or with which key. The
-operator alone decides that here: a body with one of them is refused rather than half obeyed."""
+FORBIDDEN_FIELDS = (
+    *("api_base", "base_url", "api_key", "api_version", "organization", "custom_llm_provider"),
+    *("headers", "extra_headers", "default_headers", "extra_query", "default_query"),
+    *("azure_endpoint", "azure_ad_token", "azure_deployment", "custom_host", "proxy", "proxies"),
+    *("vertex_credentials", "vertex_project", "vertex_location", "vertex_ai_credentials"),
+    *("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_profile_name"),
+    *("aws_role_name", "aws_region_name", "aws_bedrock_runtime_endpoint", "watsonx_url"),
+    *("litellm_params", "litellm_credential_name", "model_list", "user_config", "authorization"),
+    *("access_token", "endpoint_url", "default_api_base", "api_token", "auth_token"),
+)
+"""Fields by which client libraries and other gateways let a client choose where a call goes, or with
+which key. The operator alone decides that here: a body with one of them is refused rather than half
+obeyed, in whatever spelling (`baseURL`), and in the fields that gateways unfold, too."""
+
+_UNFOLDED = ("extra_body", "fallbacks", "provider", "optional_params")
+"""Fields whose content other gateways treat like the body's own fields."""
 
 Message = Mapping[str, Any]
+
+gateways_passed: ContextVar[int] = ContextVar("gateways_passed", default=1)
+"""`ChatRequest.depth` of the request at work, for the calls that signals make on its behalf: a loop
+through helper models ends like any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +69,9 @@ class ChatRequest:
         if not isinstance(body, Mapping):
             raise InvalidRequestError(f"the body must be a JSON object, not {_kind(body)}")
         _check_depth(body)
-        for name in FORBIDDEN_FIELDS:
-            if name in body:
-                raise InvalidRequestError(
-                    f"{name!r} is not accepted: the gateway's configuration decides where calls go",
-                    param=name,
-                )
+        _check_targets(body, "")
+        for name in _UNFOLDED:
+            _check_unfolded(body.get(name), name)
         _check_fields(body)
         _check_messages(body.get("messages"), max_messages)
         return cls(body)
@@ -200,6 +215,35 @@ def _check_fields(body: Body) -> None:
             raise InvalidRequestError(
                 f"plugins[{i}] must be an object with a string 'id'", param=f"plugins[{i}]"
             )
+
+
+_SQUEEZED = frozenset(name.replace("_", "") for name in FORBIDDEN_FIELDS)
+_LONGEST_FORBIDDEN = 2 * max(map(len, FORBIDDEN_FIELDS))
+
+
+def _check_targets(fields: Mapping[str, Any], within: str) -> None:
+    """Refuses fields that would choose where a call goes, or with which key."""
+    for name in fields:
+        if len(name) > _LONGEST_FORBIDDEN:
+            continue
+        if name.strip().lower().replace("_", "").replace("-", "") in _SQUEEZED:
+            where = f"{within}.{name}" if within else name
+            raise InvalidRequestError(
+                f"{where!r} is not accepted: the gateway's configuration decides where calls go",
+                param=where,
+            )
+
+
+def _check_unfolded(value: object, within: str) -> None:
+    """`_check_targets` for everything inside a value. Its depth was checked."""
+    if isinstance(value, Mapping):
+        _check_targets(value, within)
+        for name, inner in value.items():
+            if isinstance(inner, Mapping | list):
+                _check_unfolded(inner, f"{within}.{name[:40]}")
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            _check_unfolded(inner, f"{within}[{i}]")
 
 
 def _check_metadata(metadata: object) -> None:

@@ -144,6 +144,9 @@ class Gateway(Section):
     """The pause before the first retry is drawn from 0 to this, and each further range is twice as long."""
     retry_cap_seconds: Seconds = 8.0
     """The longest such range."""
+    log_upstream_errors: Flag = False
+    """Whether the log has, at debug level, what backends say with an error status. Keys are taken out;
+    prompts that they repeat are not."""
 
 
 Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000_000, allow_inf_nan=False)]

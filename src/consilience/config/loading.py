@@ -16,13 +16,14 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from ..errors import ConfigError, Problem
+from ..telemetry.redaction import KEY_LIKE
 from .checks import check
 from .credentials import resolve_keys
 from .environment import substitute
 from .knowledge import check_knowledge, read_knowledge
 from .known_keys import strip_ignored
 from .model_checks import check_models
-from .paths import ROOT, Finding, Path, dotted, existing, value_at
+from .paths import MASK, ROOT, Finding, Path, dotted, existing, value_at
 from .positions import MAX_CHARACTERS, Document, read_yaml
 from .pruning import is_consequence, original
 from .root import Config
@@ -199,12 +200,17 @@ def _problem(finding: Finding, document: Document, *, position: int | None = Non
     else:
         mark = document.marks.get(position)
     return Problem(
-        path=dotted(finding.path),
-        message=finding.message,
+        path=_masked(dotted(finding.path)),
+        message=_masked(finding.message),
         line=mark.line if mark else None,
         column=mark.column if mark else None,
-        suggestion=finding.suggestion,
+        suggestion=None if finding.suggestion is None else _masked(finding.suggestion),
     )
+
+
+def _masked(text: str) -> str:
+    """Takes out what looks like a key: one pasted into the wrong place is quoted by no rule."""
+    return KEY_LIKE.sub(MASK, text)
 
 
 def _ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -13,6 +13,9 @@ Path = tuple[str | int, ...]
 
 ROOT: Path = ()
 
+MASK = "********"
+"""Stands where a secret would."""
+
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 
 # Whole words between `_` and `-`: `auth_token` is a secret, `max_completion_tokens` is none.
@@ -24,11 +27,6 @@ _SECRET_KEY = re.compile(rf"(?i)(?:.*[_.-])?{_SENSITIVE}(?:[_.-].*)?\Z")
 _NAMES_A_PLACE = re.compile(r"(?i).*[_-](?:env|file|header|prefix)\Z")
 _SECRET_WORD = re.compile(rf"(?i)(?<![A-Za-z0-9]){_SENSITIVE}(?![A-Za-z0-9])")
 _SECRET_TOLD = re.compile(rf"(?i)(?<![A-Za-z0-9]){_SENSITIVE}[\"']?(?:\s*[:=]\s*|\s+)\S")
-KEY_LIKE = re.compile(
-    r"\b(?:(?:sk|pk|rk|gsk|xai|glpat|xox[a-z])-|(?:gsk|ghp|gho|hf)_|AIza|AKIA)[-_A-Za-z0-9]{8,}"
-    r"|(?i:\bbearer\s+\S+)"
-)
-"""What the keys of well-known vendors look like."""
 # `?` stands for a key that is no text: what it is called cannot be told.
 _SECRET_BLOCKS = frozenset({"extra_headers", "headers", "?"})
 _HEADERS_OF_A_PLUGIN = frozenset({"add", "update"})

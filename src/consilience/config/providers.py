@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr
 
 from ..loopers.reasoning import ReasoningDialect
+from ..telemetry.redaction import KEY_LIKE
 from .fields import (
     Duration,
     HeaderName,
@@ -21,7 +22,6 @@ from .fields import (
     SecretHeaders,
     Section,
 )
-from .paths import KEY_LIKE
 
 CHAT_PATH = "/v1/chat/completions"
 _HOST_AND_PORT = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?"

@@ -10,11 +10,11 @@ import re
 from collections.abc import Sequence
 
 from ..errors import Problem
+from ..telemetry.redaction import KEY_LIKE
 from .nodes import Span
-from .paths import KEY_LIKE, mentions_secret
+from .paths import MASK, mentions_secret
 from .positions import Document, read_yaml
 
-MASK = "********"
 _LONGEST_LINE = 160
 _LINE_END = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 _COMMENT = re.compile(r"(?:\A|\s)#.*")

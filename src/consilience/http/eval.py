@@ -39,7 +39,9 @@ class EvalEndpoint:
         request, traced = evaluated_request(body, gateway), _wants_trace(scope, body)
         gateway.guard.check_models(request)
         explanation = await explain(gateway.router, gateway.config, request, headers)
-        scope["state"]["log"] = {"model": request.model, "dry_run": explanation.status}
+        # a name that leads nowhere is the client's own text
+        known = request.model if explanation.route is not None else None
+        scope["state"]["log"] = {"model": known, "dry_run": explanation.status}
         await send_json(send, explanation.as_body(trace=traced))
 
 

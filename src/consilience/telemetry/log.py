@@ -1,4 +1,7 @@
-"""Log lines: one event name, then fields. Never a prompt, an answer, a key or an address.
+"""Log lines: one event name, then fields. Never a prompt, an answer or a key, at any level.
+
+What looks like a key is taken out of every field, and of exceptions only their kinds and places
+are written: what they say may be a client's text.
 
 ```python
 log("request", id=request_id, status=200, ms=412)
@@ -13,6 +16,8 @@ import logging
 import sys
 from contextvars import ContextVar
 from typing import Any
+
+from .redaction import told_failure, without_keys
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request at work, for every line that is written on its behalf."""
@@ -29,12 +34,16 @@ def log(event: str, *, level: int = logging.INFO, **fields: Any) -> None:
 
 
 def log_failure(event: str, exc: BaseException, **fields: Any) -> None:
-    """Writes an event for an unexpected error, with its traceback."""
-    _LOGGER.error(event, extra={"fields": _kept(fields)}, exc_info=exc)
+    """Writes an event for an unexpected error: its kind, its causes' kinds, and where they arose."""
+    # not as `exc_info`: a program's own handlers would write the words too
+    extra = {"fields": _kept(fields), "failure": told_failure(exc)}
+    _LOGGER.error(event, extra=extra)
 
 
 def _kept(fields: dict[str, Any]) -> dict[str, Any]:
-    kept = {k: v for k, v in fields.items() if v is not None}
+    kept = {
+        k: without_keys(v) if isinstance(v, str) else v for k, v in fields.items() if v is not None
+    }
     known = request_id.get()
     return kept if known is None or "id" in kept else {"id": known, **kept}
 
@@ -53,8 +62,8 @@ class _Text(logging.Formatter):
         fields = getattr(record, "fields", {})
         words = [self.formatTime(record), record.levelname.lower(), record.getMessage()]
         words += [f"{k}={_shown(v)}" for k, v in fields.items()]
-        line = " ".join(words)
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line, failure = " ".join(words), _failure(record)
+        return f"{line}\n{failure}" if failure else line
 
 
 class _Json(logging.Formatter):
@@ -65,9 +74,17 @@ class _Json(logging.Formatter):
             "event": record.getMessage(),
             **getattr(record, "fields", {}),
         }
-        if record.exc_info:
-            body["exception"] = self.formatException(record.exc_info)
+        if failure := _failure(record):
+            body["exception"] = failure
         return json.dumps(body, default=str)
+
+
+def _failure(record: logging.LogRecord) -> str:
+    """What is told of a record's exception, whoever wrote the record."""
+    told: str = getattr(record, "failure", "")
+    if not told and record.exc_info and record.exc_info[1] is not None:
+        return told_failure(record.exc_info[1])
+    return told
 
 
 def _shown(value: object) -> str:

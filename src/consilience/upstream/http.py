@@ -2,7 +2,7 @@
 
 What an upstream says is checked before anybody relies on it: status, content type, size, JSON,
 choices, and that a stream really came to its end. Error bodies are read for a field name, never
-shown; what they say is logged at debug level, without keys.
+shown; what they say is logged where that is configured, at debug level, without keys.
 """
 
 from __future__ import annotations
@@ -152,8 +152,9 @@ class HttpUpstream:
                 reason="redirect",
             )
         raw = await _error_body(response)
-        told = _without_keys(raw.decode("utf-8", "replace"), self._own_headers(request))
-        log("upstream_said", level=logging.DEBUG, model=model, status=status, body=told)
+        if self._limits.logs_refusals:
+            told = _without_keys(raw.decode("utf-8", "replace"), self._own_headers(request))
+            log("upstream_said", level=logging.DEBUG, model=model, status=status, body=told)
         raise UpstreamStatusError(
             f"answered with status {status}",
             model=model,

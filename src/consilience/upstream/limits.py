@@ -20,3 +20,6 @@ class Limits:
     max_body_bytes: int = 32 << 20
     """Of a whole answer, or of all events of a stream together."""
     max_event_bytes: int = 1 << 20
+    logs_refusals: bool = False
+    """Whether what an upstream says with an error status is logged, at debug level: it often repeats
+    the prompt."""

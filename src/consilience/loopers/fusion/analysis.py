@@ -14,6 +14,7 @@ from typing import Any
 
 from ...chat.codec import Body, JsonValue, decode, encode
 from ...chat.completion import Completion
+from .labels import bare_label, several
 
 ANALYSIS_KEYS = (
     "consensus",
@@ -74,12 +75,19 @@ class JudgeAnalysis:
         return {key: list(getattr(self, key)) for key in ANALYSIS_KEYS}
 
     def with_models(self, models: Mapping[str, str]) -> JudgeAnalysis:
-        """Gives the analysis with labels replaced by the names they stand for."""
+        """Gives the analysis with labels replaced by the names they stand for.
+
+        What is no label stands for nobody: it becomes an empty text, or is left out of a list.
+        """
         if self.parse_failed:
             return self
 
-        def named(label: object) -> str:
-            return models.get(_bare_label(str(label)), str(label))
+        known = frozenset(models.values())
+
+        def named(text: object) -> str:
+            label = bare_label(str(text))
+            # the judge knows no names: one that it writes is a guess, or an answer's wish
+            return models.get(label, "" if label in known else label)
 
         return JudgeAnalysis(
             consensus=self.consensus,
@@ -88,11 +96,21 @@ class JudgeAnalysis:
                 for c in self.contradictions
             ),
             partial_coverage=tuple(
-                {**p, "models": [named(m) for m in p["models"]]} for p in self.partial_coverage
+                {**p, "models": several(p["models"], named)[:MAX_ITEMS]}
+                for p in self.partial_coverage
             ),
             unique_insights=tuple({**u, "model": named(u["model"])} for u in self.unique_insights),
             blind_spots=self.blind_spots,
         )
+
+    def without(self, word: str) -> JudgeAnalysis:
+        """Gives the analysis without a word, wherever it stands; itself when it stands nowhere."""
+        if word not in self.raw and word not in encode(self.as_body()).decode():
+            return self
+        if self.parse_failed:
+            return replace(self, raw=self.raw.replace(word, ""))
+        lists = {key: _each(getattr(self, key), word) for key in ANALYSIS_KEYS}
+        return JudgeAnalysis(**lists)
 
 
 def parse_analysis(completion: Completion) -> JudgeAnalysis:
@@ -225,10 +243,14 @@ def _label(given: Mapping[str, object]) -> str:
     return _text(given.get("model", given.get("label", given.get("answer")))) or ""
 
 
-def _bare_label(text: str) -> str:
-    """`Answer B`, `response b`, `"B"` -> `B`."""
-    last = re.split(r"[\s:_#-]+", text.strip().strip("\"'`()[]"))[-1]
-    return last.upper()
+def _each(value: Any, word: str) -> Any:
+    """The value without a word in its texts."""
+    if isinstance(value, str):
+        return value.replace(word, "")
+    if isinstance(value, Mapping):
+        return {key: _each(inner, word) for key, inner in value.items()}
+    kind = tuple if isinstance(value, tuple) else list
+    return kind(_each(inner, word) for inner in value)
 
 
 _READERS: Mapping[str, Callable[[object], Any]] = {

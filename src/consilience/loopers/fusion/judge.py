@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
@@ -63,6 +63,11 @@ class Verdict:
     model: str
     """Who judged, or should have."""
     records: Sequence[StageRecord]
+
+    def without(self, nonce: str) -> Verdict:
+        """Gives it without the code of the fences, which is nobody's to repeat."""
+        analysis = None if self.analysis is None else self.analysis.without(nonce)
+        return self if analysis is self.analysis else replace(self, analysis=analysis)
 
     @property
     def trouble(self) -> Sequence[str]:

@@ -145,6 +145,7 @@ class Fusion(Looper[FusionOptions]):
         judged = judge_conversation(request, labelled, self.options.analysis_template)
         judges = distinct([self.judge_model, *self.options.fallback_models])
         verdict = await run_judge(judged, judges, self.options, self._dialects, ask, observe)
+        verdict = verdict.without(labelled.nonce)
         final = self._final(
             synthesis_conversation(
                 request,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import re
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,12 +23,16 @@ CONTRACT_MARKER = "Required output contract:"
 CONTRACT_LIMIT = 2000
 """Characters of output contract that are passed on (as the reference)."""
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 _CHAT_TOKEN = re.compile(
-    r"<\|[\w./-]{2,40}\|>|<(?:start|end)_of_turn>|\[/?INST\]|</?s>|<</?SYS>>|<｜[^｜]{1,40}｜>"
+    r"<\|[\w./:-]{2,40}\|>|<(?:start|end)_of_(?:turn|image|audio)>|</?s>|<</?SYS>>|<｜[^｜]{1,40}｜>"
+    r"|<(?:bos|eos|pad|unk|sop|eop)>|<(?:seed|mask):\w{1,20}>|\[gMASK\]"
+    r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|THINK|IMG|PREFIX|SUFFIX)\]"
+    r"|\]~!?b\[|\]~b\]|\[e~\["
 )
 _SLOT = re.compile(r"\{\{(original|responses|analysis)\}\}")
 _ZERO_WIDTH = "\u200b"
+_INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
 
 JUDGE_INSTRUCTION = """\
 You are comparing answers. Above, after the user's request, stand {count} independent answers to \
@@ -279,10 +284,25 @@ def estimate_tokens(text: str) -> int:
 
 
 def _nonce(rng: random.Random, texts: Collection[str]) -> str:
+    """A code that no text contains, nor anything that looks like it.
+
+    Who knows the seed can write down the codes to come. Each further one is twice as long, so that
+    a few of them outgrow every text, however many were guessed.
+    """
+    plain = [_looked_at(text) for text in texts]
+    bits = 48
     while True:
-        nonce = f"{rng.getrandbits(48):012x}"
-        if not any(nonce in text for text in texts):
+        nonce = f"{rng.getrandbits(bits):0{bits // 4}x}"
+        if not any(nonce in text for text in plain):
             return nonce
+        bits *= 2
+
+
+def _looked_at(text: str) -> str:
+    """The text as a reader sees it: without case, width and what has no width."""
+    if not text.isascii():
+        text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+    return text.lower()
 
 
 def _with_contract(text: str, contract: str) -> str:

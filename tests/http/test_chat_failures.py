@@ -210,7 +210,10 @@ def test_a_bug_is_told_by_its_request_id_and_logged(
     assert reply.error["message"] == "internal error; the log has it under request id req-bug"
     logged = next(r for r in caplog.records if r.getMessage() == "internal_error")
     assert getattr(logged, "fields", {})["id"] == "req-bug"
-    assert logged.exc_info is not None
+    told = getattr(logged, "failure", "")
+    assert told.startswith("builtins.ZeroDivisionError\n")
+    assert "test_chat_failures.py" in told
+    assert CANARY not in str(vars(logged))
 
 
 LEAKS: dict[str, list[Step]] = {

@@ -47,7 +47,7 @@ def serve(
 ) -> int:
     """Serves until interrupted; gives the exit code."""
     configure(as_json=log_format == "json", level=_LEVELS[log_level])
-    _adopt_log_of_uvicorn()
+    _adopt_logs_of_others()
     try:
         found = anyio.run(find_config, config)
     except ConsilienceError as exc:
@@ -148,12 +148,13 @@ def _note_signals(server: uvicorn.Server) -> list[int]:
     return received
 
 
-def _adopt_log_of_uvicorn() -> None:
-    """Has uvicorn's warnings written like our own events."""
-    log = logging.getLogger("uvicorn")
-    log.handlers[:] = logging.getLogger("consilience").handlers
-    log.setLevel(logging.WARNING)
-    log.propagate = False
+def _adopt_logs_of_others() -> None:
+    """Has the libraries' warnings written like our own events, without what exceptions say."""
+    for name in ("uvicorn", "asyncio", "aiohttp"):
+        log = logging.getLogger(name)
+        log.handlers[:] = logging.getLogger("consilience").handlers
+        log.setLevel(logging.WARNING)
+        log.propagate = False
     logging.getLogger("uvicorn.error").addFilter(_is_news)
 
 

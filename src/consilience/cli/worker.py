@@ -32,7 +32,7 @@ class Logs:
     def begin(self) -> None:
         """Writes our events, and uvicorn's warnings like them."""
         configure(as_json=self.as_json, level=self.level)
-        _adopt_log_of_uvicorn()
+        _adopt_logs_of_others()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +86,13 @@ def work(plan: Plan, number: int, line: Connection, bound: socket.socket) -> Non
         sys.exit(report(exc))
 
 
-def _adopt_log_of_uvicorn() -> None:
-    """Has uvicorn's warnings written like our own events."""
-    log = logging.getLogger("uvicorn")
-    log.handlers[:] = logging.getLogger("consilience").handlers
-    log.setLevel(logging.WARNING)
-    log.propagate = False
+def _adopt_logs_of_others() -> None:
+    """Has the libraries' warnings written like our own events, without what exceptions say."""
+    for name in ("uvicorn", "asyncio", "aiohttp"):
+        log = logging.getLogger(name)
+        log.handlers[:] = logging.getLogger("consilience").handlers
+        log.setLevel(logging.WARNING)
+        log.propagate = False
     logging.getLogger("uvicorn.error").addFilter(_is_news)
 
 

@@ -60,7 +60,7 @@ def configure(*, as_json: bool = False, level: int = logging.INFO) -> None:
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = getattr(record, "fields", {})
-        words = [self.formatTime(record), record.levelname.lower(), record.getMessage()]
+        words = [self.formatTime(record), record.levelname.lower(), _event(record)]
         words += [f"{k}={_shown(v)}" for k, v in fields.items()]
         line, failure = " ".join(words), _failure(record)
         return f"{line}\n{failure}" if failure else line
@@ -71,12 +71,19 @@ class _Json(logging.Formatter):
         body = {
             "time": self.formatTime(record),
             "level": record.levelname.lower(),
-            "event": record.getMessage(),
+            "event": _event(record),
             **getattr(record, "fields", {}),
         }
         if failure := _failure(record):
             body["exception"] = failure
         return json.dumps(body, default=str)
+
+
+def _event(record: logging.LogRecord) -> str:
+    """What happened; of other libraries' records, which put exceptions into further lines, the first."""
+    message = record.getMessage()
+    own = record.name.partition(".")[0] == _LOGGER.name
+    return message if own else without_keys(message.partition("\n")[0])
 
 
 def _failure(record: logging.LogRecord) -> str:

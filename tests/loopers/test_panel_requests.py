@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consilience.chat.codec import decode, encode
-from consilience.chat.request import ChatRequest
+from consilience.chat.request import FORBIDDEN_FIELDS, ChatRequest, squeezed
 from consilience.loopers.base import observe_nothing
 from consilience.loopers.fusion.options import FusionOptions, seats_of
 from consilience.loopers.fusion.panel import run_panel
@@ -28,12 +28,15 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
+READ = (
+    HELD_BACK
+    | {"model", "messages", "temperature", "max_tokens", "max_completion_tokens", "metadata"}
+    | {"extra_body", "fallbacks", "provider", "optional_params"}
+)
+"""Fields that are looked into; what may stand in them has tests of its own."""
+TARGETS = {squeezed(name) for name in FORBIDDEN_FIELDS}
 NOT_OURS = st.text(min_size=1).filter(
-    lambda name: (
-        name not in HELD_BACK | {"model", "messages"}
-        and name not in ("api_base", "base_url", "api_key", "extra_headers", "custom_llm_provider")
-        and name not in ("temperature", "max_tokens", "max_completion_tokens", "metadata")
-    )
+    lambda name: name not in READ and squeezed(name) not in TARGETS
 )
 
 

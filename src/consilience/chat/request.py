@@ -217,7 +217,12 @@ def _check_fields(body: Body) -> None:
             )
 
 
-_SQUEEZED = frozenset(name.replace("_", "") for name in FORBIDDEN_FIELDS)
+def squeezed(name: str) -> str:
+    """Gives what the spellings of one name have in common: `baseURL`, `base-url`, `BASE_URL`."""
+    return name.strip().lower().replace("_", "").replace("-", "")
+
+
+_SQUEEZED = frozenset(map(squeezed, FORBIDDEN_FIELDS))
 _LONGEST_FORBIDDEN = 2 * max(map(len, FORBIDDEN_FIELDS))
 
 
@@ -226,7 +231,7 @@ def _check_targets(fields: Mapping[str, Any], within: str) -> None:
     for name in fields:
         if len(name) > _LONGEST_FORBIDDEN:
             continue
-        if name.strip().lower().replace("_", "").replace("-", "") in _SQUEEZED:
+        if squeezed(name) in _SQUEEZED:
             where = f"{within}.{name}" if within else name
             raise InvalidRequestError(
                 f"{where!r} is not accepted: the gateway's configuration decides where calls go",

@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import Stemmer  # type: ignore[import-not-found]  # a C module that publishes no types
@@ -205,16 +204,16 @@ class Ngrams:
         whole = reading.text(case_sensitive=self._strict).strip()
         if len(whole) > self._longest_text:
             whole = ""
-        grams_of: Callable[[int], Sequence[frozenset[Gram]]] = cache(
-            lambda size: self._candidates(reading, size)
-        )
+        candidates: dict[int, Sequence[frozenset[Gram]]] = {}
         whole_grams = ngrams(whole, self._arity) if whole else frozenset()
         for i, grams, size in self._keywords:
             near = jaccard(grams, whole_grams)
             # Most keywords share too little with all words together to be similar to any of them.
             there = reading.grams(size, self._arity, case_sensitive=self._strict)
             if len(grams & there) / len(grams) >= self._threshold:
-                near = max([near, *(jaccard(grams, other) for other in grams_of(size))])
+                if size not in candidates:
+                    candidates[size] = self._candidates(reading, size)
+                near = max([near, *(jaccard(grams, other) for other in candidates[size])])
             if near >= self._threshold:
                 found[i] = near
         return found

@@ -196,6 +196,8 @@ def _counter(source: StructureSource, *, first_only: bool) -> Measure:
     strict = source.case_sensitive
     if source.type == "regex":
         pattern = compile_pattern(source.pattern, case_sensitive=strict)
+        if first_only:
+            return lambda text: float(pattern.search(text.utf8) is not None)
         return lambda text: float(sum(1 for _ in islice(pattern.finditer(text.utf8), most)))
     if source.type == "keyword_set":
         places = Places(source.keywords, case_sensitive=strict)

@@ -37,10 +37,12 @@ ASKED = ChatRequest.from_body(
 )
 
 
-def metered(*script: Any, usd: str = "100") -> tuple[Calls, Hold, ScriptedUpstream]:
+def metered(
+    *script: Any, usd: str = "100", reply: Callable[[ChatRequest], Any] | None = None
+) -> tuple[Calls, Hold, ScriptedUpstream]:
     """The calls of a request that planned one, of at most $10, and may spend so much in all."""
     said = iter(script)
-    upstream = ScriptedUpstream(lambda _: next(said))
+    upstream = ScriptedUpstream(reply or (lambda _: next(said)))
     member = Member([Backend(upstream)], PRICE, RetryPolicy(2))
     pool = Pool({"small": member}, draw=lambda: 0.5)
     hold = Hold(Ledger(Spent(), Day()), (), [Ceiling(Decimal(usd), own=False)])
@@ -62,6 +64,22 @@ def test_a_repeated_call_pays_for_what_may_have_worked(failure: Exception, lost:
     assert completion.usage is not None
     assert hold.spent == lost + completion.usage.completion_tokens
     assert hold.left == 0
+
+
+def test_a_repeated_call_leaves_alone_what_is_planned_for_a_later_one() -> None:
+    during: list[tuple[Decimal, list[Decimal]]] = []
+
+    def reply(_: ChatRequest) -> Any:
+        during.append((hold.left, list(hold.planned["small"])))
+        return LIMITED if len(during) == 1 else "Hello."
+
+    calls, hold, _ = metered(reply=reply)
+    hold.plan([("small", Decimal(1))])
+    run(lambda: calls.complete(ASKED))
+
+    # ten dollars for the call at work each time, and one for the call to come
+    assert during == [(Decimal(11), [Decimal(1)])] * 2
+    assert hold.left == 1
 
 
 @pytest.mark.parametrize("ask", ["whole", "stream"])

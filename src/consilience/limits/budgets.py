@@ -143,17 +143,19 @@ class Hold:
         for model, usd in costs:
             self.planned.setdefault(model, []).append(usd)
 
-    def begin(self, model: str, worst: Callable[[], Decimal]) -> Decimal:
+    def begin(self, model: str, worst: Callable[[], Decimal], *, again: bool = False) -> Decimal:
         """Gives what is set aside for a call that is about to be made.
 
         Args:
             model: whom.
             worst: gives the worst cost of a call that was not planned: a fallback, a retry.
+            again: whether the call repeats one that failed: what is planned belongs to others.
 
         Raises:
             BudgetExceededError: there is no more for such a call.
         """
-        if waiting := self.planned.get(model):
+        waiting = self.planned.get(model)
+        if waiting and not again:
             return waiting.pop(0)
         usd = worst()
         try:

@@ -38,12 +38,16 @@ class CallMeter:
     tokens: int = 0
     """Tokens used so far, as far as the upstreams told."""
 
-    def around(self, upstream: Upstream) -> Upstream:
-        """Gives an upstream whose calls are paid for."""
-        return _Metered(upstream, self)
+    def around(self, upstream: Upstream, *, again: bool) -> Upstream:
+        """Gives an upstream whose calls are paid for; see `upstream.calls.Meter`."""
+        return _Metered(upstream, self, again)
 
-    def begin(self, request: ChatRequest) -> tuple[Decimal, ChatRequest]:
+    def begin(self, request: ChatRequest, *, again: bool) -> tuple[Decimal, ChatRequest]:
         """Takes the worst case of a call that is about to be made.
+
+        Args:
+            request: what is asked.
+            again: whether the call repeats one that failed.
 
         Returns:
             What was taken, and the request as it is to be sent.
@@ -51,7 +55,8 @@ class CallMeter:
         Raises:
             BudgetExceededError: there is no money for a call that was not planned.
         """
-        held = self.hold.begin(request.model, partial(self.worst_case.call, request))
+        worst = partial(self.worst_case.call, request)
+        held = self.hold.begin(request.model, worst, again=again)
         return held, self.worst_case.limited(request) if self.limits_answers else request
 
     def end(self, held: Decimal, model: str, usage: Usage | None, *, free: bool) -> None:
@@ -75,10 +80,11 @@ class _Metered:
 
     upstream: Upstream
     meter: CallMeter
+    again: bool
 
     async def complete(self, request: ChatRequest) -> Completion:
         """Asks for a whole answer; see `Upstream.complete`."""
-        held, request = self.meter.begin(request)
+        held, request = self.meter.begin(request, again=self.again)
         usage: Usage | None = None
         free = False
         try:
@@ -93,7 +99,7 @@ class _Metered:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Body, None]:
         """Asks for an answer in chunks; see `Upstream.stream`."""
-        held, request = self.meter.begin(request)
+        held, request = self.meter.begin(request, again=self.again)
         usage: Usage | None = None
         begun = free = False
         try:

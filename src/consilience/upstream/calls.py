@@ -54,8 +54,8 @@ class Allowance:
 class Meter(Protocol):
     """What pays for the calls of one request (`limits.metering.CallMeter`)."""
 
-    def around(self, upstream: Upstream) -> Upstream:
-        """Gives the same upstream, its calls paid for.
+    def around(self, upstream: Upstream, *, again: bool) -> Upstream:
+        """Gives the same upstream, its calls paid for; `again`: they repeat one that failed.
 
         Its methods raise `BudgetExceededError`, before the call, when there is no money for it.
         """
@@ -196,7 +196,7 @@ class _Trial:
         self.tried.append(backend)
         self.allowance.made += 1
         try:
-            yield self.meter.around(backend.upstream) if self.meter else backend.upstream
+            yield self._paid(backend.upstream)
         except UpstreamError as exc:
             exc.attempts = self.made
             self.allowance.paid += may_have_cost(exc)
@@ -240,6 +240,9 @@ class _Trial:
         stale = isinstance(exc, UpstreamConnectionError) and exc.stale and not self._stale
         self._stale = self._stale or stale
         return stale and self.allowance.has_room_for_retry
+
+    def _paid(self, upstream: Upstream) -> Upstream:
+        return self.meter.around(upstream, again=self.made > 1) if self.meter else upstream
 
     def _next(self) -> Backend:
         if self.allowance.made >= self.allowance.most:

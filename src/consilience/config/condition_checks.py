@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..decisions.projections import KIND as PROJECTION
 from ..rules.grammar import Condition, RuleNode
@@ -47,11 +47,17 @@ def check_name(
         f'the {_called(kind)} "{name}" is not declared in {dotted(home)}',
         f"it is declared as a {_called(elsewhere[0])}: write `type: {elsewhere[0]}`"
         if elsewhere
-        else near(name, sorted(declared), write='"{}"'),
+        else _part_of(name, declared) or near(name, sorted(declared), write='"{}"'),
         # Outputs stand deeper than rules: whatever is left out of the mappings may have been it.
         absent=None if kind == PROJECTION else name,
         looked_in=(home,),
     )
+
+
+def _part_of(name: str, declared: Iterable[str]) -> str | None:
+    """What to write where a rule is named whose results have names of their own (`review:hard`)."""
+    results = [f'"{result}"' for result in sorted(declared) if result.startswith(f"{name}:")]
+    return f"the rule has several results: write {' or '.join(results[:5])}" if results else None
 
 
 def unknown_kind(kind: str, path: Path) -> Finding:

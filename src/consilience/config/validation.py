@@ -105,6 +105,8 @@ class _Reader:
                 continue
             if self._retype(path):
                 continue
+            if error["type"] == "too_short" and self._is_long_enough(error, path):
+                continue  # only for want of the entries that are wrong themselves
             finding, left_out = self._finding(error, path)
             self.result.removed.add(left_out)
             if finding not in self.result.findings:
@@ -112,6 +114,11 @@ class _Reader:
         if len(errors) > MAX_FINDINGS:
             return False
         return self.result.removed != before or len(self.retyped) > retyped
+
+    def _is_long_enough(self, error: ErrorDetails, path: Path) -> bool:
+        """Whether a list that pydantic finds too short has its entries in the file."""
+        found = value_at(self.data, path)
+        return isinstance(found, list) and len(found) >= error.get("ctx", {})["min_length"]
 
     def _retype(self, path: Path) -> bool:
         """Reads a filled-in plain text as the number or truth value that it spells."""

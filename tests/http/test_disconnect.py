@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 import math
 
+import anyio
 import pytest
+from starlette.types import Message
 
+from consilience.errors import UpstreamError
+from consilience.http.disconnect import ClientGoneError, unless_disconnected
 from consilience.upstream.scripted import Reply, ScriptedUpstream
 from support.client import ask, eventually, opened, pending
 from support.live import fusion_yaml, live_gateway
@@ -150,6 +154,35 @@ def test_a_finished_answer_is_not_taken_for_a_hang_up(caplog: pytest.LogCaptureF
             ask(url, FUSION, stream=stream)
         assert eventually(lambda: len(_statuses(caplog)) == 10)
     assert _statuses(caplog) == [200] * 10
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (UpstreamError("is slow", model="m", reason="timeout"), ClientGoneError),
+        (ZeroDivisionError(), ZeroDivisionError),
+    ],
+    ids=["an upstream's failure", "a defect of ours"],
+)
+async def test_what_fails_on_its_way_out_is_a_hang_up_unless_it_is_a_defect(
+    failure: Exception, told: type[Exception]
+) -> None:
+    begun = anyio.Event()
+
+    async def receive() -> Message:
+        await begun.wait()
+        return {"type": "http.disconnect"}
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        finally:  # as where a retry finds no time left because it has just been cancelled
+            raise failure
+
+    with pytest.raises(told):
+        await unless_disconnected(receive, work)
 
 
 def _statuses(caplog: pytest.LogCaptureFixture) -> list[int]:

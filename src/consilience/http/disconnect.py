@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 import anyio
 from starlette.types import Receive
 
+from ..errors import ConsilienceError
+
 
 class ClientGoneError(Exception):
     """The client hung up before its answer was there. Nobody is left to be told."""
@@ -23,8 +25,9 @@ async def unless_disconnected(receive: Receive, work: Callable[[], Awaitable[Non
         work: what to do.
 
     Raises:
-        ClientGoneError: the client went first; the work was cancelled.
-        Exception: what the work raised, as it is.
+        ClientGoneError: the client went first; the work was cancelled. A failure that the work met
+            on its way out has nobody to be told to.
+        Exception: what the work raised, as it is; a defect of ours even if the client is gone.
     """
     failure: Exception | None = None
     gone = False
@@ -43,7 +46,7 @@ async def unless_disconnected(receive: Receive, work: Callable[[], Awaitable[Non
         except Exception as exc:  # handed over as it is: a task group would wrap it
             failure = exc
         group.cancel_scope.cancel()
-    if failure is not None:
+    if failure is not None and not (gone and isinstance(failure, ConsilienceError)):
         raise failure
     if gone:
-        raise ClientGoneError
+        raise ClientGoneError from failure

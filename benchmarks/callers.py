@@ -6,12 +6,13 @@ import asyncio
 import json
 import random
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, NamedTuple
 
 import aiohttp
 
+from .paying import Keys
 from .stand import Delays
 
 PATIENCE_S = 30
@@ -23,6 +24,7 @@ class Outcome(Enum):
 
     ANSWERED = "answered whole"
     REFUSED = "refused with a status and a reason"
+    UNPAID = "refused for want of money"
     BROKEN = "streamed, ended by an error event"
     LEFT = "left by the client"
     LOST = "lost: cut short, malformed, or without an end"
@@ -35,7 +37,9 @@ class End(NamedTuple):
     seen: str = ""
 
 
-GOOD_ENDS = (Outcome.ANSWERED, Outcome.REFUSED, Outcome.BROKEN)
+GOOD_ENDS = (Outcome.ANSWERED, Outcome.REFUSED, Outcome.UNPAID, Outcome.BROKEN)
+POOR_SHARE = 0.05
+"""Of the requests, with the key whose money comes to an end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,13 @@ class Plan:
     """Hangs up in the middle of its own request."""
     pause_s: float = 0
     """Between one read and the next."""
+    key: str = ""
+    poor: bool = False
+    """Whether its key may have no money left."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.key}"}
 
     @property
     def body(self) -> dict[str, Any]:
@@ -61,8 +72,14 @@ class Plan:
         }
 
 
-def draw_plan(draw: random.Random, delays: Delays, long: str) -> Plan:
+def draw_plan(draw: random.Random, delays: Delays, long: str, keys: Keys) -> Plan:
     """Draws a client: three in ten want a Fusion, one in six leaves, one in twenty is slow."""
+    poor = draw.random() < POOR_SHARE
+    key = keys.poor if poor else draw.choice(keys.ample)
+    return replace(_drawn(draw, delays, long), key=key, poor=poor)
+
+
+def _drawn(draw: random.Random, delays: Delays, long: str) -> Plan:
     fused, stream = draw.random() < 0.3, draw.random() < 0.5
     model = "vllm-sr/fusion" if fused else delays.writer
     fate = draw.random()
@@ -79,7 +96,7 @@ def draw_plan(draw: random.Random, delays: Delays, long: str) -> Plan:
 async def play(session: aiohttp.ClientSession, base: str, plan: Plan) -> End:
     """Sends a request as planned and tells what came of it."""
     if plan.half_sent:
-        await _send_half(base)
+        await _send_half(base, plan.key)
         return End(Outcome.LEFT)
     try:
         async with asyncio.timeout(plan.leaves_after_s or PATIENCE_S):
@@ -93,13 +110,15 @@ async def play(session: aiohttp.ClientSession, base: str, plan: Plan) -> End:
 
 
 async def _sent(session: aiohttp.ClientSession, base: str, plan: Plan) -> End:
-    async with session.post(f"{base}/v1/chat/completions", json=plan.body) as response:
+    url, headers = f"{base}/v1/chat/completions", plan.headers
+    async with session.post(url, json=plan.body, headers=headers) as response:
         data = b""
         async for piece in response.content.iter_chunked(4096 if plan.pause_s else 1 << 16):
             data += piece
             await asyncio.sleep(plan.pause_s)
     outcome = judged(response.status, response.content_type, data)
-    if outcome is Outcome.LOST:
+    if outcome is Outcome.LOST or (outcome is Outcome.UNPAID and not plan.poor):
+        outcome = Outcome.LOST
         return End(outcome, f"status {response.status}, {data[-200:]!r}: {plan}")
     return End(outcome)
 
@@ -115,15 +134,18 @@ def judged(status: int, kind: str, data: bytes) -> Outcome:
     body = json.loads(data)
     if status == 200:
         return Outcome.ANSWERED if body["choices"][0]["message"]["content"] else Outcome.LOST
+    if status == 402:
+        return Outcome.UNPAID
     return Outcome.REFUSED if body["error"]["code"] and status != 500 else Outcome.LOST
 
 
-async def _send_half(base: str) -> None:
+async def _send_half(base: str, key: str) -> None:
     """Begins a request and resets the connection."""
     host, _, port = base.removeprefix("http://").partition(":")
     _, writer = await asyncio.open_connection(host, int(port))
     writer.write(
         b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        b"authorization: Bearer " + key.encode() + b"\r\n"
         b'content-length: 5000\r\n\r\n{"model": "vllm-sr/fusion", "messages": ['
     )
     await writer.drain()

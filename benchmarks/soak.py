@@ -3,7 +3,8 @@
 `python -m benchmarks.soak [--minutes 10] [--rate 30] [--faults 0.1] [--seed 1]`
 
 Plain and fused, whole and streamed; a tenth of the upstream's answers goes wrong in one of a dozen
-ways; clients leave in every phase or read slowly. Runs on the loopback interface, against the real
+ways; clients leave in every phase or read slowly. Each pays with a virtual key; one key's money
+comes to an end. Runs on the loopback interface, against the real
 server in a process of its own. Ends with 1 when a goal is missed; stops by itself.
 """
 
@@ -26,6 +27,7 @@ from typing import Any
 import aiohttp
 
 from .callers import GOOD_ENDS, End, Outcome, draw_plan, play, small_buffers
+from .paying import BUDGETS, PRICES, Keys, make_keys
 from .stand import USUAL, Setup, Stand, memory_mb, open_files, stand_of
 from .watched import ask
 
@@ -78,8 +80,9 @@ class Course:
 
     @property
     def answered(self) -> float:
-        """The share of answers among the requests whose client stayed."""
-        stayed = sum(n for outcome, n in self.outcomes.items() if outcome is not Outcome.LEFT)
+        """The share of answers among the requests whose client stayed and could pay."""
+        gone = (Outcome.LEFT, Outcome.UNPAID)
+        stayed = sum(n for outcome, n in self.outcomes.items() if outcome not in gone)
         return self.outcomes[Outcome.ANSWERED] / max(stayed, 1)
 
 
@@ -104,12 +107,12 @@ class State:
         return found
 
 
-async def measure(at: Stand, said: Path, given: argparse.Namespace) -> list[str]:
+async def measure(at: Stand, said: Path, keys: Keys, given: argparse.Namespace) -> list[str]:
     """Runs and prints; gives the goals that were missed."""
     before = await _state(at, said)
     course = Course(given.minutes * 60)
     print(f"before: {memory_mb(at.gateway_pid):.0f} MiB, {_told(before)}", flush=True)
-    await _load(at, course, given)
+    await _load(at, course, keys, given)
     begun = time.monotonic()
     after = await _state(at, said)
     while after.left_over(before) and time.monotonic() - begun < SETTLE_S:
@@ -118,10 +121,12 @@ async def measure(at: Stand, said: Path, given: argparse.Namespace) -> list[str]
     print(f"after {time.monotonic() - begun:.0f} s: {_told(after)}", flush=True)
     print("upstream's faults: " + _listed(after.upstream["faults"]))
     _tell(course, after.left_over(before))
-    return missed_goals(course, after.left_over(before))
+    spent = await asyncio.to_thread(keys.spent)
+    print(f"spent        {spent}")
+    return missed_goals(course, after.left_over(before)) + spent.missed_goals()
 
 
-async def _load(at: Stand, course: Course, given: argparse.Namespace) -> None:
+async def _load(at: Stand, course: Course, keys: Keys, given: argparse.Namespace) -> None:
     """Sends requests at random moments, at the rate asked for, until the time is over."""
     draw, begun = random.Random(given.seed), time.monotonic()  # noqa: S311  # no secret
     due, most = 0.0, int(given.rate * course.seconds * 2)
@@ -132,7 +137,7 @@ async def _load(at: Stand, course: Course, given: argparse.Namespace) -> None:
             if due > course.seconds:
                 break
             await asyncio.sleep(max(0.0, begun + due - time.monotonic()))
-            plan = draw_plan(draw, USUAL, LONG)
+            plan = draw_plan(draw, USUAL, LONG, keys)
             if course.open >= MOST_AT_ONCE:
                 course.not_sent += 1
             else:
@@ -228,7 +233,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         said = Path(folder) / "said.json"
         faulty = ("benchmarks.faulty", "--share", str(given.faults), "--seed", str(given.seed))
+        keys = make_keys(Path(folder))
         setup = Setup(
+            prices=PRICES,
+            shared=(f"keys: {{store: '{keys.file}'}}", f"budgets: {{{BUDGETS}}}"),
             models=(LONG,),
             limits=LIMITS,
             timeout_s=10,
@@ -236,7 +244,7 @@ def main() -> int:
             gateway=("benchmarks.watched", str(said)),
         )
         with stand_of(setup) as at:
-            missed = asyncio.run(measure(at, said, given))
+            missed = asyncio.run(measure(at, said, keys, given))
     print("\n".join(f"MISSED: {goal}" for goal in missed) or "every goal reached")
     return int(bool(missed))
 

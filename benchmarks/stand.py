@@ -84,6 +84,10 @@ class Setup:
     """Of a whole request."""
     key: str = ""
     """That clients must give; none when empty."""
+    prices: str = ""
+    """Of every model, in flow style; unknown when empty."""
+    shared: tuple[str, ...] = ()
+    """More lines of `global`."""
     upstream: tuple[str, ...] = ("benchmarks.upstream",)
     """The module of the model server, and its arguments."""
     gateway: tuple[str, ...] = ("consilience",)
@@ -93,11 +97,13 @@ class Setup:
 def config_text(upstream: str, setup: Setup) -> str:
     """A Fusion decision with a panel of equal models, a judge and a writer of fixed delays."""
     delays = setup.delays
+    priced = f"\n      pricing: {{{setup.prices}}}" if setup.prices else ""
     names = (delays.seat, delays.referee, delays.writer, *setup.models)
     models = "\n".join(
-        f"    - name: {name}\n      backend_refs: [{{name: m, base_url: '{upstream}/v1'}}]"
+        f"    - name: {name}\n      backend_refs: [{{name: m, base_url: '{upstream}/v1'}}]{priced}"
         for name in dict.fromkeys(names)
     )
+    shared = "".join(f"\n  {line}" for line in setup.shared)
     keys = f", api_keys: [{setup.key}]" if setup.key else ""
     seats = ", ".join([delays.seat] * setup.panel)
     return f"""\
@@ -118,7 +124,7 @@ routing:
           analysis_models: [{seats}]
 global:
   integrations: {{looper: {{fusion: {{model_names: [vllm-sr/fusion]}}}}}}
-  gateway: {{{setup.limits}}}
+  gateway: {{{setup.limits}}}{shared}
 """
 
 

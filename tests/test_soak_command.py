@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from benchmarks.callers import Outcome, judged
+from benchmarks.paying import Spent
 from benchmarks.soak import Course, State, missed_goals
 from benchmarks.watched import in_hand
 
@@ -31,6 +33,7 @@ DONE = b"data: [DONE]\n\n"
         (200, JSON, b'{"choices":[{"message":{"content":""}}]}', Outcome.LOST),
         (504, JSON, b'{"error":{"code":"upstream_timeout"}}', Outcome.REFUSED),
         (500, JSON, b'{"error":{"code":"internal_error"}}', Outcome.LOST),
+        (402, JSON, b'{"error":{"code":"budget_exceeded"}}', Outcome.UNPAID),
     ],
 )
 def test_a_request_that_just_stops_is_lost(
@@ -71,6 +74,7 @@ def course(growth: float, **outcomes: int) -> Course:
         (course(1.5, answered=95, refused=5), [], ["memory grows by more than 1 MiB/min"]),
         (course(0, answered=99, lost=1), [], ["a request was lost"]),
         (course(0, answered=90, broken=10), [], ["less than 93% answered"]),
+        (course(0, answered=95, refused=5, unpaid=50), [], []),
         (course(0, answered=9), ["calls = 2"], ["something is left over"]),
         (course(0), [], ["less than 93% answered"]),
     ],
@@ -79,6 +83,25 @@ def test_a_goal_that_is_missed_is_named(
     seen: Course, left_over: list[str], missed: list[str]
 ) -> None:
     assert missed_goals(seen, left_over) == missed
+
+
+@pytest.mark.parametrize(
+    ("every", "ample", "poor", "missed"),
+    [
+        ("7", "6", "1", []),
+        ("7.1", "6", "1", ["the keys' spend and the whole differ"]),
+        ("7.000001", "6", "1.000001", ["a key spent more than its budget"]),
+        ("6", "6", "0", ["nothing was spent"]),
+        ("1", "0", "1", ["nothing was spent"]),
+    ],
+)
+def test_money_that_does_not_add_up_is_named(
+    every: str, ample: str, poor: str, missed: list[str]
+) -> None:
+    spend = {("*", "2026-11-25"): every, ("a", "2026-11-25"): ample, ("p", "2026-11-26"): poor}
+    spent = Spent.of({at: Decimal(usd) for at, usd in spend.items()}, "p")
+
+    assert spent.missed_goals() == missed
 
 
 def test_a_slope_needs_some_samples() -> None:

@@ -172,6 +172,7 @@ async def test_gateway_starts_when_the_endpoint_does_not_answer_and_uses_it_late
             assert winner(failed) is None
             assert failed.signals[SignalKey("embedding", "refunds")].error == (
                 "the embedding model could not be used so far"
+                " (the embeddings endpoint answered 400); tried again in 1 s"
             )
             broken = False
             assert winner(await considered(gateway, "money back")) == "refund"

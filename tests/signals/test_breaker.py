@@ -235,11 +235,10 @@ def test_log_has_one_line_when_it_goes_down_and_one_when_it_is_back(
     with caplog.at_level(logging.INFO):
         virtual_time.run(scenario)
     lines = [(record.message, record.__dict__["fields"]) for record in caplog.records]
+    why = {"model": "embed-1", "reason": str(REFUSED), "kind": "ModelError"}
     assert lines == [
-        (
-            "signal_model_down",
-            {"model": "embed-1", "reason": str(REFUSED), "kind": "ModelError"},
-        ),
+        ("signal_model_failed", why),
+        ("signal_model_down", why),
         ("signal_model_back", {"model": "embed-1", "away_s": 30.0}),
     ]
     assert not any(record.exc_info for record in caplog.records)
@@ -273,7 +272,11 @@ def test_what_a_bug_raises_is_told_whole_and_what_a_breaker_told_not_again(
 
     with caplog.at_level(logging.INFO):
         virtual_time.run(scenario)
-    assert [bool(record.exc_info) for record in caplog.records] == [False, True]
+    assert [(record.message, bool(record.exc_info)) for record in caplog.records] == [
+        ("failed", False),
+        ("signal_model_failed", False),
+        ("failed", True),
+    ]
 
 
 ENDS = st.sampled_from([None, REFUSED, ModelError("no", of_text=True), ValueError("bug")])

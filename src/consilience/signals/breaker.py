@@ -2,8 +2,9 @@
 
 A model behind an endpoint *rests* for `REST_S` after a call that nobody answered in its time, or
 after `FAILURES` in a row; meanwhile signals get an error at once. Then one request asks again, for a
-short time, while the others are still told at once. The log has one line when a model goes down
-and one when it is back. Nothing here runs by itself: a model that nobody asks stays as it is.
+short time, while the others are still told at once. The log has one line when a model goes down,
+one when it is back, and of other failures one a minute. Nothing here runs by itself: a model that
+nobody asks stays as it is.
 """
 
 from __future__ import annotations
@@ -72,8 +73,6 @@ class Breaker:
         self._subject = subject
         self._name = name or subject
         self._failures = 0
-        self._latest: Mapping[str, str] = {}
-        """Of the failures that have not taken it down."""
         self._reason = ""
         self._down_since: float | None = None
         self._until = 0.0
@@ -143,8 +142,6 @@ class Breaker:
         if self._down_since is not None:
             away_s = round(now - self._down_since, 1)
             log("signal_model_back", model=self._name, away_s=away_s)
-        elif self._failures:
-            self._tell(self._latest)
         self._failures, self._down_since = 0, None
         self._answered_at, self._usual_s = now, now - begun
 
@@ -153,7 +150,7 @@ class Breaker:
             exc.told = True
             if exc.of_text:
                 self._answer(begun)
-                self._tell(self._fields(exc))
+                self._tell(exc)
                 return
         self._fail(exc, probe=probe)
 
@@ -163,7 +160,7 @@ class Breaker:
         now = anyio.current_time()
         self._failures += 1
         if not (probe or at_once or self._failures >= FAILURES):
-            self._latest = self._fields(exc)
+            self._tell(exc)
             return
         self._reason = why_failed(exc)
         self._until = now + REST_S
@@ -185,9 +182,9 @@ class Breaker:
             message = f"{self._subject} gave no answer within {waited_s:.1f} s"
             self._fail(LateError(message, waited_s), probe=probe)
 
-    def _tell(self, fields: Mapping[str, str]) -> None:
+    def _tell(self, exc: Exception) -> None:
         if self._told.due():
-            log("signal_model_failed", level=logging.WARNING, **fields)
+            log("signal_model_failed", level=logging.WARNING, **self._fields(exc))
 
     def _fields(self, exc: Exception) -> Mapping[str, str]:
         kind = type(exc.__cause__ or exc).__name__

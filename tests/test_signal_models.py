@@ -315,6 +315,18 @@ async def test_helper_with_the_role_chooses_preferences() -> None:
             assert winner(await considered(gateway, "fix this")) == "code"
 
 
+@pytest.mark.parametrize("first", [True, False])
+async def test_helper_that_is_named_like_the_role_does_not_stand_in_its_way(first: bool) -> None:
+    with raw_server(chat_server({"labeller": '{"label": "code"}'})) as server:
+        (entry,) = helper(server, model_role="preference")["external"]
+        other = {**entry, "name": "preference", "model_role": None, "llm_model_name": "other"}
+        external = [other, entry] if first else [entry, other]
+        config = configured(PREFERENCES, PREFERRED, catalog={"external": external, **BY_HELPER})
+        async with gateway_of(config) as gateway:
+            assert winner(await considered(gateway, "fix this")) == "code"
+    assert [request.json["model"] for request in server.requests] == ["labeller"]
+
+
 async def test_model_of_the_configuration_may_be_the_helper() -> None:
     asked: list[ChatRequest] = []
 

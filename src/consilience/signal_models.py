@@ -20,7 +20,7 @@ from .config.external import External
 from .config.root import Config
 from .errors import ConsilienceError
 from .router import Router
-from .signals.asking import PREFERENCE_ROLE, AskModel, HelperError
+from .signals.asking import PREFERENCE_HELPER, PREFERENCE_ROLE, AskModel, HelperError
 from .signals.breaker import Breaker, ModelError
 from .signals.embedding import Endpoint as EmbeddingSource
 from .signals.models import SignalModels
@@ -116,7 +116,7 @@ class Helpers:
         by_role = (each for each in config.global_.helpers if each.model_role == PREFERENCE_ROLE)
         preference = next(by_role, None)
         if preference is not None:
-            self._by_name.setdefault(PREFERENCE_ROLE, preference)
+            self._by_name[PREFERENCE_HELPER] = preference
 
     async def ask(self, model: str, messages: Sequence[Mapping[str, Any]]) -> str:
         """Gives the text of a helper's answer; see `AskModel`.

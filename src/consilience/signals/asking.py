@@ -15,7 +15,9 @@ MOST_CHARACTERS = 8192
 """Of a prompt that a helper is shown."""
 
 PREFERENCE_ROLE = "preference"
-"""Asks whichever model has this role, where a kind names none."""
+"""The role of the helper that preferences ask."""
+PREFERENCE_HELPER = "role:preference"
+"""Asks whichever model has this role, whatever models are called: one may be named as the role is."""
 
 
 class HelperError(ModelError):

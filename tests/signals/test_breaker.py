@@ -279,6 +279,23 @@ def test_what_a_bug_raises_is_told_whole_and_what_a_breaker_told_not_again(
     ]
 
 
+def test_log_names_the_kind_of_the_first_cause(caplog: pytest.LogCaptureFixture) -> None:
+    async def call() -> str:
+        try:
+            try:
+                raise ConnectionRefusedError("http://10.0.0.1")
+            except OSError as exc:
+                raise ValueError("10.0.0.1") from exc
+        except ValueError as exc:
+            raise ModelError("the endpoint cannot be reached") from exc
+
+    with caplog.at_level(logging.INFO):
+        virtual_time.run(asked, breaker(), call)
+    (record,) = caplog.records
+    assert record.__dict__["fields"]["kind"] == "ConnectionRefusedError"
+    assert "10.0.0.1" not in str(record.__dict__)
+
+
 ENDS = st.sampled_from([None, REFUSED, ModelError("no", of_text=True), ValueError("bug")])
 CALLS = st.tuples(st.floats(0, 20), st.floats(0, 8), ENDS, st.floats(0.05, 12))
 

@@ -24,6 +24,7 @@ REST_S = 10.0
 """How long nobody asks."""
 LEAST_PROBE_S = 1.0
 """How long the first request that asks again may wait, if the model never took half of that."""
+_MOST_CAUSES = 8
 _TOLD_EVERY_S = 60.0
 """Failures that take nothing down are in the log once in this time."""
 
@@ -187,7 +188,10 @@ class Breaker:
             log("signal_model_failed", level=logging.WARNING, **self._fields(exc))
 
     def _fields(self, exc: Exception) -> Mapping[str, str]:
-        kind = type(exc.__cause__ or exc).__name__
+        cause: BaseException = exc
+        for _ in range(_MOST_CAUSES):
+            cause = cause.__cause__ or cause
+        kind = type(cause).__name__
         return {"model": self._name, "reason": why_failed(exc), "kind": kind}
 
 

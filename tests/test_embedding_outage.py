@@ -36,7 +36,9 @@ KEY = SignalKey("embedding", "refunds")
 MODELS = [
     {"name": name, "backend_refs": [{"endpoint": "127.0.0.1:9"}]} for name in ("cheap", "strong")
 ]
-RULES: dict[str, Any] = {"embeddings": [{"name": "refunds", "threshold": 0.7, "candidates": ["money back"]}]}
+RULES: dict[str, Any] = {
+    "embeddings": [{"name": "refunds", "threshold": 0.7, "candidates": ["money back"]}]
+}
 BY_HELPER: dict[str, Any] = {
     "classifiers": [{"name": "tone", "type": "llm", "labels": ["formal", "casual"], "model": "h"}]
 }

@@ -104,7 +104,7 @@ class Comparison:
         constant = int(embed.floor > 0)  # the scale's, which the model did not give
         found, learned = numbers - constant, self._numbers - constant
         if embed is self.embed:
-            self._learned = False
+            self._learned, self._unlearned = False, "another model answers under its name"
             if embed.forget is not None:
                 embed.forget()
         raise ModelError(
@@ -121,9 +121,10 @@ class Comparison:
             vectors = await embed.prototypes(texts)
             await anyio.to_thread.run_sync(self._teach, learners, embed, vectors)
         except Exception as exc:  # whatever a model raises or makes of a text: it may be mended
-            if not self._unlearned:
+            why = why_failed(exc)
+            if self._unlearned != why:
                 log_failed("prototypes_not_embedded", exc)
-            self._unlearned = why_failed(exc)
+            self._unlearned = why
         else:
             if self._unlearned:
                 log("prototypes_embedded", model=embed.identity)

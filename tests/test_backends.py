@@ -141,11 +141,14 @@ def test_a_request_that_needs_more_calls_than_it_may_make_is_a_400_before_any() 
     with raw_server(FINE) as server:
         text = _yaml(_ref(server), gateway="max_upstream_calls: 3") + (
             "routing: {decisions: [{name: p, algorithm: {type: fusion, fusion:"
-            " {model: m, analysis_models: [m, m]}}}]}\n"
+            " {model: m, analysis_models: [m]}}}]}\n"
         )
+        plugins = [{"id": "fusion", "analysis_models": ["m", "m"]}]
         with live_gateway(text) as url:
-            reply = ask(url, "vllm-sr/fusion")
-    assert (reply.status, server.requests) == (400, [])
+            assert ask(url, "vllm-sr/fusion").status == 200
+            asked = len(server.requests)
+            reply = ask(url, "vllm-sr/fusion", plugins=plugins)
+    assert (reply.status, len(server.requests)) == (400, asked)
     assert "up to 4 upstream calls" in reply.error["message"]
     assert "max_upstream_calls allows 3" in reply.error["message"]
 

@@ -172,6 +172,7 @@ async def test_gateway_starts_when_the_endpoint_does_not_answer_and_uses_it_late
             assert winner(failed) is None
             assert failed.signals[SignalKey("embedding", "refunds")].error == (
                 "the embedding model could not be used so far"
+                " (the embeddings endpoint answered 400); tried again in 1 s"
             )
             broken = False
             assert winner(await considered(gateway, "money back")) == "refund"
@@ -312,6 +313,18 @@ async def test_helper_with_the_role_chooses_preferences() -> None:
         config = configured(PREFERENCES, PREFERRED, catalog=catalog)
         async with gateway_of(config) as gateway:
             assert winner(await considered(gateway, "fix this")) == "code"
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_helper_that_is_named_like_the_role_does_not_stand_in_its_way(first: bool) -> None:
+    with raw_server(chat_server({"labeller": '{"label": "code"}'})) as server:
+        (entry,) = helper(server, model_role="preference")["external"]
+        other = {**entry, "name": "preference", "model_role": None, "llm_model_name": "other"}
+        external = [other, entry] if first else [entry, other]
+        config = configured(PREFERENCES, PREFERRED, catalog={"external": external, **BY_HELPER})
+        async with gateway_of(config) as gateway:
+            assert winner(await considered(gateway, "fix this")) == "code"
+    assert [request.json["model"] for request in server.requests] == ["labeller"]
 
 
 async def test_model_of_the_configuration_may_be_the_helper() -> None:

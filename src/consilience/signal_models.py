@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import anyio
@@ -20,7 +20,8 @@ from .config.external import External
 from .config.root import Config
 from .errors import ConsilienceError
 from .router import Router
-from .signals.asking import PREFERENCE_ROLE, AskModel, HelperError
+from .signals.asking import PREFERENCE_HELPER, PREFERENCE_ROLE, AskModel, HelperError
+from .signals.breaker import Breaker, ModelError
 from .signals.embedding import Endpoint as EmbeddingSource
 from .signals.models import SignalModels
 from .signals.vectors import Embed
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 Complete = Callable[[ChatRequest], Awaitable[Completion]]
 """Sends a request to a model of the configuration."""
 OpenSession = Callable[[], Awaitable[aiohttp.ClientSession]]
+
+T = TypeVar("T")
 
 _KEPT_ENCODERS = 2
 
@@ -108,29 +111,37 @@ class Helpers:
         self._limits = limits_of(config)
         self._open_session = open_session
         self._complete = complete
+        self._breakers: dict[str, Breaker] = {}
         self._by_name: dict[str, External] = {each.name: each for each in config.global_.helpers}
         by_role = (each for each in config.global_.helpers if each.model_role == PREFERENCE_ROLE)
         preference = next(by_role, None)
         if preference is not None:
-            self._by_name.setdefault(PREFERENCE_ROLE, preference)
+            self._by_name[PREFERENCE_HELPER] = preference
 
     async def ask(self, model: str, messages: Sequence[Mapping[str, Any]]) -> str:
         """Gives the text of a helper's answer; see `AskModel`.
 
         Raises:
-            HelperError: it failed, or took longer than it may.
+            ModelError: it failed, took longer than it may, or is not asked just now.
         """
         helper = self._by_name.get(model)
-        limit_s = _CONFIGURED_MODEL_S if helper is None else helper.llm_timeout_seconds
+        breaker = self._breakers.get(model)
+        if breaker is None:  # names come from the configuration, so there are only a few
+            limit_s = _CONFIGURED_MODEL_S if helper is None else helper.llm_timeout_seconds
+            breaker = self._breakers[model] = Breaker("the helper", limit_s, model)
+        return await breaker.ask(partial(self._told, helper, model, messages))
+
+    async def _told(
+        self, helper: External | None, model: str, messages: Sequence[Mapping[str, Any]]
+    ) -> str:
         try:
-            with anyio.fail_after(limit_s):
-                if helper is None:
-                    return (await self._complete(_request(model, messages))).text
-                return await self._asked(helper, messages)
-        except TimeoutError as exc:
-            raise HelperError(f"the helper gave no answer within {limit_s:g} s") from exc
+            if helper is None:
+                return (await self._complete(_request(model, messages))).text
+            return await self._asked(helper, messages)
         except ConsilienceError as exc:  # its message may speak of addresses
-            raise HelperError(f"the helper could not be asked: {exc.code}") from exc
+            raise HelperError(
+                f"the helper could not be asked: {exc.code}", of_text=exc.status in _ABOUT_THE_TEXT
+            ) from exc
 
     async def _asked(self, helper: External, messages: Sequence[Mapping[str, Any]]) -> str:
         key = helper.key
@@ -144,6 +155,7 @@ class Helpers:
 
 
 _CONFIGURED_MODEL_S = 10.0
+_ABOUT_THE_TEXT = frozenset({400, 413, 422})
 
 
 def _request(
@@ -167,8 +179,9 @@ async def _embed(config: Config, open_session: OpenSession, instead: str | None)
     settings = config.global_.semantic
     remote = settings.remote
     if remote is not None and instead is None:
-        floor = remote.similarity_floor
-        return _as_capability(await _remote(remote, open_session), floor)
+        embedder = await _remote(remote, open_session)
+        breaker = Breaker("the embedding model", embedder.limit_s, remote.model)
+        return _as_capability(embedder, remote.similarity_floor, breaker=breaker)
     name = (
         instead or settings.model or (await anyio.to_thread.run_sync(default_embedding_model)).name
     )
@@ -179,12 +192,33 @@ async def _embed(config: Config, open_session: OpenSession, instead: str | None)
     return _as_capability(LocalEmbedder(encoder, floor), floor, axes)
 
 
-def _as_capability(embedder: Embedder, floor: float, axes: float = 0.0) -> Embed:
+def _as_capability(
+    embedder: Embedder, floor: float, axes: float = 0.0, breaker: Breaker | None = None
+) -> Embed:
     store = VectorStore(cache_dir().parent / "vectors.sqlite3")
     prototypes = PrototypeVectors(embedder, store)
     return Embed(
-        embedder.identity, embedder.limit_s, embedder.embed, prototypes.of, axes=axes, floor=floor
+        embedder.identity,
+        embedder.limit_s,
+        _telling(embedder.embed),
+        _telling(prototypes.of),
+        axes=axes,
+        floor=floor,
+        breaker=breaker,
+        forget=prototypes.forget,
     )
+
+
+def _telling(embed: Callable[[Sequence[str]], Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+    """Gives what embeds, with errors that signals know: they import nothing of `upstream`."""
+
+    async def told(texts: Sequence[str]) -> T:
+        try:
+            return await embed(texts)
+        except EmbeddingError as exc:
+            raise ModelError(str(exc), of_text=exc.of_text) from exc
+
+    return told
 
 
 async def _remote(remote: EmbeddingSource, open_session: OpenSession) -> Embedder:

@@ -340,3 +340,11 @@ def test_explain_compares_meanings_and_asks_no_helper(
     assert result.code == 0
     assert "money  chosen: priority 2" in result.out
     assert "helper models are not asked in a dry run" in result.out
+
+
+@pytest.mark.parametrize("content", ["{x", "", '"text"'])
+def test_file_of_messages_that_is_none_is_named(file: Path, tmp_path: Path, content: str) -> None:
+    messages = tmp_path / "messages.json"
+    messages.write_text(content, encoding="utf-8")
+    result = invoke("explain", "--messages", messages, "--config", file)
+    assert "messages.json: " in result.err

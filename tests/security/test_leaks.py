@@ -124,7 +124,7 @@ def test_the_canaries_were_really_there(seen: Seen, upstream: RawServer) -> None
     statuses = {name: reply.status for name, reply in seen.replies.items()}
     assert statuses["vllm-sr/fusion False"] == statuses["a True"] == 200
     assert {400, 401, 404, 405, 429, 502} <= set(statuses.values())
-    events = ("upstream_failed", "request", "config_reload_failed", "helper_failed")
+    events = ("upstream_failed", "request", "config_reload_failed", "signal_model_failed")
     assert all(event in seen.log for event in events)
 
 

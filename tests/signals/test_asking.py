@@ -9,8 +9,8 @@ from consilience.signals.asking import (
     choice_messages,
     chosen_label,
     fenced,
-    why_failed,
 )
+from consilience.signals.breaker import why_failed
 
 LABELS = ("yes", "no")
 

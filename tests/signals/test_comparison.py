@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import anyio
-import numpy as np
 import pytest
 
 from consilience.chat.request import ChatRequest
@@ -128,14 +127,55 @@ async def test_result_is_an_error_when_vectors_take_too_long() -> None:
     assert (await signals.evaluate(facts("red")))[KEY].error == "not embedded within 0.01 s"
 
 
-async def test_result_is_an_error_when_vectors_are_of_another_length() -> None:
-    inner = Embedding()
+class Replaced:
+    """A model that gives vectors of 4,096 numbers, and another under its name that gives half."""
 
-    async def short(texts: Sequence[str]) -> Any:
-        return np.ones((len(texts), 3), np.float32)
+    def __init__(self, floor: float = 0.0) -> None:
+        self.inner = Embedding(floor=floor)
+        self.halved = self.forgotten = False
+        self.embed = Embed(
+            *("words", 2.0, self._request, self._prototypes), floor=floor, forget=self._forget
+        )
 
-    signals = await prepared(Embed("words", 2, short, inner.embed.prototypes))
-    assert (await signals.evaluate(facts("red")))[KEY].error == "failed: ValueError"
+    def _rows(self, texts: Sequence[str], halved: bool) -> Any:
+        rows = self.inner.rows(texts)
+        return rows[:, rows.shape[1] // 2 :] if halved else rows
+
+    async def _request(self, texts: Sequence[str]) -> Any:
+        return self._rows(texts, self.halved)
+
+    async def _prototypes(self, texts: Sequence[str]) -> Vectors:
+        return dict(zip(texts, self._rows(texts, self.forgotten), strict=True))
+
+    def _forget(self) -> None:
+        self.forgotten = True
+
+
+@pytest.mark.parametrize(("floor", "halved"), [(0.0, 2048), (0.4, 2048)])
+async def test_examples_are_embedded_again_when_another_model_answers_under_the_name(
+    monkeypatch: pytest.MonkeyPatch, floor: float, halved: int
+) -> None:
+    monkeypatch.setattr(models, "RETRY_S", 0)
+    replaced = Replaced(floor)
+    signals = await prepared(replaced.embed)
+    assert (await signals.evaluate(facts("red")))[KEY].matched
+    replaced.halved = True
+    assert (await signals.evaluate(facts("red")))[KEY].error == (
+        f"embedding failed: the model's vector has {halved} numbers and those of the examples have"
+        " 4096: another model answers under its name, so the examples are embedded again"
+    )
+    assert (await signals.evaluate(facts("red")))[KEY].error is None
+
+
+async def test_examples_are_not_embedded_for_every_request_when_two_models_take_turns() -> None:
+    replaced = Replaced()
+    signals = await prepared(replaced.embed)
+    replaced.halved = True
+    for _ in range(3):
+        assert (await signals.evaluate(facts("red")))[KEY].error
+    assert "(another model answers under its name); tried again in" in str(
+        (await signals.evaluate(facts("red")))[KEY].error
+    )
 
 
 async def test_model_that_was_not_there_is_not_asked_for_every_request() -> None:
@@ -144,7 +184,9 @@ async def test_model_that_was_not_there_is_not_asked_for_every_request() -> None
     failing.broken = None
     for _ in range(3):
         result = (await signals.evaluate(facts("red")))[KEY]
-        assert result.error == "the embedding model could not be used so far"
+        assert (result.error or "").startswith(
+            "the embedding model could not be used so far (failed: ConnectionError); tried again in"
+        )
     assert failing.tries == 1
 
 
@@ -195,7 +237,9 @@ async def test_start_goes_on_when_a_kind_cannot_learn() -> None:
     signals = SignalSet([Unteachable([COLOUR])])
     await signals.prepare(SignalModels(Embedding().embed))
     (result,) = (await signals.evaluate(facts("red"))).values()
-    assert result.error == "the embedding model could not be used so far"
+    assert (result.error or "").startswith(
+        "the embedding model could not be used so far (failed: RuntimeError); tried again in"
+    )
 
 
 async def test_models_are_replaced_while_requests_are_evaluated() -> None:

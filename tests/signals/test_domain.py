@@ -104,3 +104,10 @@ def test_warning_names_a_subject_that_there_is_not() -> None:
 
 def test_examples_are_of_every_subject() -> None:
     assert {example.label for example in examples_of("domain")} == set(DOMAINS)
+
+
+def test_subject_that_is_near_is_told() -> None:
+    (warning,) = DomainRule(name="a", mmlu_categories=("phisics", "cooking")).warnings()
+    assert warning.endswith("; did you mean 'physics'?")
+    (warning,) = DomainRule(name="cooking").warnings()
+    assert "did you mean" not in warning

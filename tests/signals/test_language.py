@@ -126,3 +126,19 @@ def test_guess_is_the_best_of_the_model_s_ranking_weighed(text: str) -> None:
 def test_rule_is_refused_when_its_name_is_no_language(name: str) -> None:
     with pytest.raises(ValidationError, match="use one of"):
         LanguageRule(name=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("english", "en"), ("Englsh", "en"), ("ZH", "zh"), ("de_AT", "de"), ("Chinese", "zh")],
+)
+def test_code_is_told_to_who_writes_the_name_of_a_language(name: str, meant: str) -> None:
+    with pytest.raises(ValidationError, match=f"did you mean '{meant}'"):
+        LanguageRule(name=name)
+
+
+@pytest.mark.parametrize("name", ["klingon", "x" * 10_000, "", "-"])
+def test_nothing_is_told_where_no_language_is_near(name: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        LanguageRule(name=name)
+    assert "did you mean" not in str(caught.value)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from consilience.signals.asking import MOST_CHARACTERS, PREFERENCE_ROLE
+from consilience.signals.asking import MOST_CHARACTERS, PREFERENCE_HELPER
 from consilience.signals.preference import Preference, PreferenceRule, PreferenceSettings
 from support.conversation import facts
 from support.meanings import Embedding, found, matched
@@ -59,7 +59,7 @@ async def test_helper_chooses_when_it_is_to() -> None:
     assert results["code"].value == 1
     assert embedding.requests == embedding.prototypes == []
     ((model, messages),) = helper.asked
-    assert model == PREFERENCE_ROLE
+    assert model == PREFERENCE_HELPER
     assert "- short: short answers\n- code: write code; fix this bug" in messages[0]["content"]
 
 

@@ -63,7 +63,10 @@ def explain(
 def _body(prompt: str | None, messages: Path | None) -> dict[str, Any]:
     """The request to explain, perhaps without a model; raises OSError, UnicodeError."""
     if messages is not None:
-        given = decode_body(messages.read_bytes())
+        try:
+            given = decode_body(messages.read_bytes())
+        except InvalidRequestError as exc:
+            raise InvalidRequestError(f"{messages}: {exc.message}") from exc
         if isinstance(given, list):
             return {"messages": given}
         if isinstance(given, dict):

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from ..upstream.verdict import RETRY_CONDITIONS
+from .call_checks import check_calls
 from .decision_checks import check_profile
 from .duplicates import duplicates
 from .paths import Finding, Path
@@ -31,6 +32,7 @@ def check(config: Config) -> Iterator[Finding]:
     yield from _check_names(config)
     yield from _check_recipes(config)
     yield from check_plugin_settings(config)
+    yield from check_calls(config)
     yield from check_profile(config, config.routing, ("routing",))
     for i, recipe in enumerate(config.recipes):
         yield from check_profile(config, recipe.routing, ("recipes", i, "routing"))

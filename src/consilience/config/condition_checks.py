@@ -15,6 +15,18 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     PROJECTION: ("projections", "mappings"),
 }
 """Kind of a condition to where in a profile its names are declared."""
+SPOKEN: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("knowledge base", "knowledge bases", "knowledge-base", "knowledge_base"), "kb"
+    ),
+    **dict.fromkeys(("knowledge_bases", "knowledgebase", "kbs"), "kb"),
+    **dict.fromkeys(("role", "roles", "user", "group"), "authz"),
+    **dict.fromkeys(("regex", "phrase", "word", "text"), "keyword"),
+    **dict.fromkeys(("tokens", "length"), "context"),
+    **dict.fromkeys(("topic", "subject", "category"), "domain"),
+    **dict.fromkeys(("similarity", "meaning"), "embedding"),
+}
+"""What people call a kind, in lower case, where it is spelled quite differently."""
 
 
 def check_rules(
@@ -47,11 +59,22 @@ def check_name(
         f'the {_called(kind)} "{name}" is not declared in {dotted(home)}',
         f"it is declared as a {_called(elsewhere[0])}: write `type: {elsewhere[0]}`"
         if elsewhere
-        else _part_of(name, declared) or near(name, sorted(declared), write='"{}"'),
+        else _given_by(profile, kind, name)
+        or _part_of(name, declared)
+        or near(name, sorted(declared), write='"{}"'),
         # Outputs stand deeper than rules: whatever is left out of the mappings may have been it.
         absent=None if kind == PROJECTION else name,
         looked_in=(home,),
     )
+
+
+def _given_by(profile: RecipeRouting, kind: str, name: str) -> str | None:
+    """What to write where a rule is named whose one result is called otherwise, as a role is."""
+    for rule in profile.signals.rules_of(kind):
+        emitted = rule.emits()
+        if rule.name == name and len(emitted) == 1:
+            return f'"{name}" is the entry; conditions name what it gives: write "{emitted[0]}"'
+    return None
 
 
 def _part_of(name: str, declared: Iterable[str]) -> str | None:
@@ -68,7 +91,7 @@ def unknown_kind(kind: str, path: Path) -> Finding:
     return Finding(
         (*path, "type"),
         f'there is no signal kind "{kind}"; known: {", ".join(kinds)}',
-        near(by_list.get(kind, kind), kinds, write='"{}"'),
+        near(SPOKEN.get(kind.casefold(), by_list.get(kind, kind)), kinds, write='"{}"'),
     )
 
 

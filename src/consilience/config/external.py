@@ -52,7 +52,7 @@ class External(Section):
     name: Name
     """What classifiers call it."""
     model_role: Literal["guardrail", "classification", "preference"] | None = None
-    """`preference`: the one that preferences ask."""
+    """`preference`: the one that preferences ask, whatever it is named; of several the first."""
     llm_endpoint: HelperEndpoint
     llm_model_name: Name
     """The name that is sent."""

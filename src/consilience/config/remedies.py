@@ -12,6 +12,11 @@ from .paths import Path, dotted, tells_secret
 from .wording import Expected, describe_found, keys_at
 
 _COLON = re.compile(r"([A-Za-z_]\w*):(\S+)\Z")
+_SPOKEN = dict.fromkeys(
+    ("knowledge base", "knowledge bases", "knowledge_base", "knowledge_bases", "knowledge-base"),
+    "kb",
+)
+"""What people call a section that is spelled quite differently."""
 _TYPOGRAPHIC = "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb"
 
 
@@ -68,6 +73,8 @@ def remedy_of_place(model: type[BaseModel], path: Path) -> str | None:
     if any(not c.isprintable() or (c.isspace() and c != " ") for c in key):
         return "the key has a character that cannot be seen, such as a no-break space: type it anew"
     section = path[:-1]
+    if key.casefold() in _SPOKEN and _SPOKEN[key.casefold()] in keys_at(model, section, {}):
+        return f"did you mean `{_SPOKEN[key.casefold()]}`?"
     for length in range(len(section) - 1, -1, -1):
         above = section[:length]
         if key in keys_at(model, above, {}):

@@ -9,21 +9,19 @@ from typing import Any, Protocol, TypeVar
 
 from ..chat.codec import decode
 from .base import RequestFacts, Signal, SignalResult, SignalRule
+from .breaker import ModelError
 
 MOST_CHARACTERS = 8192
 """Of a prompt that a helper is shown."""
 
 PREFERENCE_ROLE = "preference"
-"""Asks whichever model has this role, where a kind names none."""
+"""The role of the helper that preferences ask."""
+PREFERENCE_HELPER = "role:preference"
+"""Asks whichever model has this role, whatever models are called: one may be named as the role is."""
 
 
-class HelperError(Exception):
+class HelperError(ModelError):
     """A helper gave no answer, or one of no use; the message is one clause for people."""
-
-
-def why_failed(exc: Exception) -> str:
-    """Gives what a trace says of a failure: a clause for people, without what others wrote."""
-    return str(exc) if isinstance(exc, HelperError) else f"failed: {type(exc).__name__}"
 
 
 class AskModel(Protocol):

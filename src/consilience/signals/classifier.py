@@ -12,7 +12,6 @@ probability is the value, and the most probable one matches.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
@@ -26,14 +25,12 @@ from .asking import (
     AskModel,
     choice_messages,
     chosen_label,
-    why_failed,
 )
 from .base import RequestFacts, SignalResult, SignalRule
+from .breaker import Seldom, log_failed, why_failed
 from .excerpt import excerpt
 from .similarity import Bank, Banks, Candidates, PrototypeScoring
 from .vectors import Vectors, VectorSignal
-
-log = logging.getLogger(__name__)
 
 _SHARPNESS = 20.0
 """By how much likenesses are stretched before they become probabilities."""
@@ -98,6 +95,7 @@ class Classifier(VectorSignal[ClassifierRule], AskingSignal[ClassifierRule]):
         self._local = [rule for rule in rules if rule.type == "local"]
         self._asking = [rule for rule in rules if rule.type == "llm"]
         self._banks: dict[str, Banks] = {}
+        self._told = Seldom()
 
     @property
     def compares(self) -> bool:
@@ -141,7 +139,12 @@ class Classifier(VectorSignal[ClassifierRule], AskingSignal[ClassifierRule]):
             return dict.fromkeys(self.asked, _NOTHING)
 
         async def one(rule: ClassifierRule) -> None:
-            results.update(await _inquired(rule, text, ask))
+            try:
+                results.update(await _inquired(rule, text, ask))
+            except Exception as exc:  # a helper's failure is its own rule's error in the trace
+                log_failed("helper_failed", exc, self._told, rule=rule.name)
+                error = SignalResult(False, error=why_failed(exc))
+                results.update(dict.fromkeys(rule.emits(), error))
 
         async with anyio.create_task_group() as group:
             for rule in self._asking:
@@ -150,14 +153,10 @@ class Classifier(VectorSignal[ClassifierRule], AskingSignal[ClassifierRule]):
 
 
 async def _inquired(rule: ClassifierRule, text: str, ask: AskModel) -> Mapping[str, SignalResult]:
-    """Has one rule ask its helper, which says nothing of the others'."""
+    """Has one rule ask its helper."""
     instructions = rule.instructions or _INSTRUCTIONS
     messages = choice_messages(instructions, dict.fromkeys(rule.labels, ""), text)
-    try:
-        chosen = chosen_label(await ask(rule.model or "", messages), rule.labels)
-    except Exception as exc:  # a helper's failure is an error in the trace
-        log.warning("helper_failed", extra={"rule": rule.name}, exc_info=exc)
-        return dict.fromkeys(rule.emits(), SignalResult(False, error=why_failed(exc)))
+    chosen = chosen_label(await ask(rule.model or "", messages), rule.labels)
     return _results(rule, [float(label == chosen) for label in rule.labels])
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, Field
@@ -51,11 +52,17 @@ class DomainRule(SignalRule):
         strange = [each for each in self.categories if each not in DOMAINS]
         if strange:
             which = ", ".join(map(repr, strange))
-            known = ", ".join(DOMAINS)
+            known = ", ".join(DOMAINS) + _meant(strange)
             return (
                 f"rule {self.name!r}: {which} is no subject that is told apart; those are {known}",
             )
         return ()
+
+
+def _meant(strange: Sequence[str]) -> str:
+    close = (get_close_matches(each[:40], DOMAINS, n=1, cutoff=0.7) for each in strange)
+    found = dict.fromkeys(match for matches in close for match in matches)
+    return f"; did you mean {' and '.join(map(repr, found))}?" if found else ""
 
 
 class DomainSettings(SignalSettings):

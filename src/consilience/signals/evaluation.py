@@ -17,7 +17,7 @@ import anyio.to_thread
 from pydantic import BaseModel
 
 from . import SIGNALS
-from .asking import AskingSignal, why_failed
+from .asking import AskingSignal
 from .base import (
     PureSignal,
     RequestFacts,
@@ -27,6 +27,7 @@ from .base import (
     SignalRule,
     WaitingSignal,
 )
+from .breaker import LateError, ModelError, RestingError, Seldom, log_failed, why_failed
 from .models import Comparison, NotReadyError, SignalModels
 from .turns import Turns
 from .vectors import Vectors, VectorSignal
@@ -67,6 +68,7 @@ class SignalSet:
         self._comparison = Comparison([s for s in self.signals if isinstance(s, VectorSignal)])
         self._models = SignalModels()
         self._turns = Turns()
+        self._told = Seldom()
         self._keys = {signal: self._wanted(signal, _names(signal)) for signal in self.signals}
         self._asked: dict[Signal[Any], Mapping[SignalKey, str]] = {
             signal: dict(self._wanted(signal, signal.asked)) for signal in self._asking
@@ -172,16 +174,12 @@ class SignalSet:
         """Embeds what the kinds that compare meanings want, at once, and has each judge."""
         begun = time.perf_counter()
         vectors: Vectors | None = None
-        embed = self._comparison.embed
-        error = f"not embedded within {embed.limit_s if embed else 0:g} s"
-        with anyio.move_on_after(embed.limit_s if embed else None):
-            try:
-                vectors = await self._comparison.request_vectors(facts)
-            except NotReadyError as exc:
-                error = str(exc)
-            except Exception as exc:  # the model's failure is an error in the trace
-                log.warning("embedding_failed", exc_info=exc)
-                error = f"embedding failed: {type(exc).__name__}"
+        error = ""
+        try:
+            vectors = await self._comparison.request_vectors(facts)
+        except Exception as exc:  # the model's failure is an error in the trace
+            log_failed("embedding_failed", exc, self._told)
+            error = _why_not_embedded(exc)
         seconds["embed"] = time.perf_counter() - begun
         for signal in self._comparison.signals:
             begun = time.perf_counter()
@@ -213,7 +211,8 @@ class SignalSet:
             try:
                 found = await signal.inquire(facts, ask)
             except Exception as exc:  # a helper's failure is an error in the trace
-                found = _failed(signal, exc)
+                log_failed("signal_failed", exc, self._told, kind=signal.kind)
+                found = _errors(signal, why_failed(exc))
         for key, name in self._asked[signal].items():
             results[key] = found.get(name, _NO_RESULT)
         # the kind's other rules may have been compared meanwhile
@@ -295,6 +294,15 @@ def _guarded(signal: Signal[Any], evaluate: Evaluate, facts: RequestFacts) -> Re
 def _failed(signal: Signal[Any], exc: Exception) -> Result:
     log.warning("signal_failed", extra={"kind": signal.kind}, exc_info=exc)
     return _errors(signal, why_failed(exc))
+
+
+def _why_not_embedded(exc: Exception) -> str:
+    """What a trace says of vectors that are not there."""
+    if isinstance(exc, LateError):
+        return f"not embedded within {exc.seconds:g} s"
+    if isinstance(exc, NotReadyError | RestingError):
+        return str(exc)
+    return f"embedding failed: {exc if isinstance(exc, ModelError) else type(exc).__name__}"
 
 
 def _errors(signal: Signal[Any], error: str) -> Result:

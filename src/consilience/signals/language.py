@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, ClassVar, NamedTuple
 
@@ -40,6 +41,18 @@ LANGUAGES = (
     *("sv", "sw", "ta", "te", "th", "tl", "tr", "uk", "ur", "vi", "zh"),
 )
 """ISO 639-1 codes that are told apart."""
+_IN_ENGLISH = (
+    *("afrikaans", "arabic", "bulgarian", "bengali", "catalan", "czech", "welsh", "danish"),
+    *("german", "greek", "english", "spanish", "estonian", "persian", "finnish", "french"),
+    *("irish", "gujarati", "hebrew", "hindi", "croatian", "hungarian", "armenian"),
+    *("indonesian", "italian", "japanese", "georgian", "korean", "lithuanian", "latvian"),
+    *("macedonian", "malayalam", "marathi", "malay", "dutch", "norwegian", "punjabi", "polish"),
+    *("portuguese", "romanian", "russian", "slovak", "slovenian", "albanian", "serbian"),
+    *("swedish", "swahili", "tamil", "telugu", "thai", "tagalog", "turkish", "ukrainian"),
+    *("urdu", "vietnamese", "chinese"),
+)
+_CODES = dict(zip(_IN_ENGLISH, LANGUAGES, strict=True))
+"""What they are called, for who writes the name in place of the code."""
 
 FALLBACK = "en"
 MIN_LETTERS = 4
@@ -88,9 +101,20 @@ class LanguageRule(SignalRule):
         if name not in LANGUAGES:
             raise ValueError(
                 f"{name[:40]!r} is not a language that is told apart; use one of"
-                f" {', '.join(LANGUAGES)}"
+                f" {', '.join(LANGUAGES)}{_meant(name)}"
             )
         return name
+
+
+def _meant(name: str) -> str:
+    """What to write for the name of a language, or a tag with a country such as `en-US`."""
+    word = name[:40].strip().lower()
+    code = word.replace("_", "-").partition("-")[0]
+    found = _CODES.get(word) or (code if code in LANGUAGES else None)
+    if found is None:
+        close = get_close_matches(word, _CODES, n=1, cutoff=0.75)
+        found = _CODES[close[0]] if close else None
+    return f"; did you mean {found!r}?" if found else ""
 
 
 class Language(PureSignal[LanguageRule]):

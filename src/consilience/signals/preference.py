@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 
 from .asking import (
     MOST_CHARACTERS,
-    PREFERENCE_ROLE,
+    PREFERENCE_HELPER,
     AskingSignal,
     AskModel,
     choice_messages,
@@ -121,7 +121,7 @@ class Preference(VectorSignal[PreferenceRule], AskingSignal[PreferenceRule]):
         }
         options[_NONE_OF_THEM] = "none of the descriptions fits"
         text = excerpt(facts.text, MOST_CHARACTERS)
-        answer = await ask(PREFERENCE_ROLE, choice_messages(_INSTRUCTIONS, options, text))
+        answer = await ask(PREFERENCE_HELPER, choice_messages(_INSTRUCTIONS, options, text))
         label = chosen_label(answer, tuple(options))
         return {
             rule.name: SignalResult(rule.name == label, value=float(rule.name == label))

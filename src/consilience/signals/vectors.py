@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .base import RequestFacts, Signal, SignalResult, SignalRule
+from .breaker import Breaker
 
 Vector: TypeAlias = NDArray[np.float32]
 """Shape (dimensions,), length 1; all zeros for a text without any token."""
@@ -60,6 +61,10 @@ class Embed:
     """Share of each of the `axes` in a similarity; 0: there are none."""
     floor: float = 0.0
     """Of the vectors' scale; see `upstream.embedding.base`."""
+    breaker: Breaker | None = None
+    """Keeps requests from waiting for an endpoint that does not answer; None: it is no endpoint."""
+    forget: Callable[[], None] | None = None
+    """Has `prototypes` take none of its vectors unseen any more."""
 
 
 RuleT = TypeVar("RuleT", bound=SignalRule)

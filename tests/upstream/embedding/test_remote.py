@@ -200,6 +200,13 @@ UNUSABLE: dict[str, Any] = {
     "beyond floats": b'{"data": [{"index": 0, "embedding": [1e999, 1]}]}',
     "a huge whole number": b'{"data": [{"index": 0, "embedding": [1' + b"0" * 400 + b", 1]}]}",
     "squares beyond float32": {"data": [entry(0, [1e30, 1])]},
+    "all zeros": {"data": [entry(0, [0, 0.0])]},
+    "zeros in float32": {"data": [entry(0, [1e-60, 0])]},
+    "index far away": {"data": [entry(10**9, [1, 0])]},
+    "negative index": {"data": [entry(-1, [1, 0])]},
+    "index is true or false": {"data": [entry(False, [1, 0])]},
+    "index is a list": {"data": [{"index": [0], "embedding": [1, 0]}]},
+    "too long": {"data": [entry(0, [1.0] * 8193)]},
     "deep": b'{"data": ' + b"[" * 100_000,
 }
 
@@ -211,6 +218,45 @@ async def test_answer_that_is_none_is_an_error(connect: Connect, body: Any) -> N
         await connect(server).embed(["a"])
     assert str(caught.value).startswith("the embeddings endpoint's answer ")
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("places", [(0, 0), (1, 2), (0, None), (-1, 0), (0, 1.0)])
+async def test_vectors_that_are_not_numbered_are_an_error(
+    connect: Connect, places: tuple[Any, Any]
+) -> None:
+    said = json_answer({"data": [entry(place, [1, 0]) for place in places]})
+    with (
+        raw_server([said]) as server,
+        pytest.raises(EmbeddingError, match="does not number its vectors from 0 to 1"),
+    ):
+        await connect(server).embed(["a", "b"])
+
+
+async def test_vector_that_is_too_long_is_an_error_with_its_length(connect: Connect) -> None:
+    said = json_answer({"data": [entry(0, [1.0] * 300_000)]})
+    with raw_server([said]) as server, pytest.raises(EmbeddingError) as caught:
+        await connect(server).embed(["a"])
+    assert str(caught.value) == (
+        "the embeddings endpoint's answer has a vector of 300000 numbers; at most 8192 are allowed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "of_text"),
+    [
+        (json_answer({}, status=400), True),
+        (json_answer({}, status=413), True),
+        (json_answer({}, status=401), False),
+        (json_answer({"data": [entry(0, [0, 0])]}), True),
+        (answer(b"<html>"), False),
+    ],
+)
+async def test_failure_that_one_text_may_cause_is_told_apart(
+    connect: Connect, step: bytes, of_text: bool
+) -> None:
+    with raw_server([step]) as server, pytest.raises(EmbeddingError) as caught:
+        await connect(server).embed(["a"])
+    assert caught.value.of_text is of_text
 
 
 async def test_vectors_of_unlike_length_are_an_error(connect: Connect) -> None:

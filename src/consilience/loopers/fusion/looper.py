@@ -22,7 +22,7 @@ from ..base import (
 )
 from .contract import finisher
 from .judge import LEAST_TOKENS, Dialects, run_judge
-from .options import FusionOptions, FusionPlugin, Seat, seats_of
+from .options import FusionOptions, FusionPlugin, Seat, most_calls, seats_of
 from .override import overridden
 from .panel import Panel, PanelResponse, distinct, run_panel
 from .plan import FENCE_TOKENS, INSTRUCTION_TOKENS, planned_calls
@@ -107,9 +107,7 @@ class Fusion(Looper[FusionOptions]):
 
     @property
     def calls(self) -> int:
-        judges = distinct([self.judge_model, *self.options.fallback_models])
-        writers = distinct([self.synthesis_model, *self.options.fallback_models])
-        return len(self.seats) + len(judges) + len(writers)
+        return most_calls(self.options, [seat.model for seat in self.seats])
 
     @property
     def judge_model(self) -> str:

@@ -230,6 +230,14 @@ def panel_size(entries: Sequence[Seat]) -> int:
     return sum(entry.count for entry in entries)
 
 
+def most_calls(options: FusionOptions, seats: Sequence[str]) -> int:
+    """Gives the calls of a panel of these models, its judges and its writers, fallbacks included."""
+    judge = options.model or seats[0]
+    judges = {judge, *options.fallback_models}
+    writers = {options.synthesis_model or judge, *options.fallback_models}
+    return len(seats) + len(judges) + len(writers)
+
+
 def seats_of(entries: Sequence[Seat]) -> tuple[Seat, ...]:
     """One `Seat` of count 1 per place at the table, seeds counted up within an entry."""
     return tuple(

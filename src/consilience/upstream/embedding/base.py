@@ -38,6 +38,15 @@ class Embedder(Protocol):
 class EmbeddingError(Exception):
     """Texts could not be embedded; the message is one clause for people."""
 
+    def __init__(self, message: str, *, of_text: bool = False) -> None:
+        """
+        Args:
+            message: without addresses, keys, or what others wrote.
+            of_text: whether it is about these texts, and says nothing of the next.
+        """
+        super().__init__(message)
+        self.of_text = of_text
+
 
 class Encoder(Protocol):
     """A model in this process: computes, waits for nothing, may be called from any thread."""

@@ -18,6 +18,9 @@ MAX_BODY = 32 << 20
 BATCH = 64
 """Texts in one call."""
 _RETRY_AFTER_S = 0.2
+MOST_DIMENSIONS = 8192
+"""Of a vector; the largest models that are known have 4,096."""
+_ABOUT_THE_TEXT = frozenset({400, 413, 422})
 _LARGEST = 1e15
 """Of a vector's numbers: their squares still add up in float32."""
 
@@ -90,7 +93,10 @@ class RemoteEmbedder:
                 if response.status == 429 or response.status >= 500:
                     raise _PassingError(f"the embeddings endpoint answered {response.status}")
                 if response.status != 200:
-                    raise EmbeddingError(f"the embeddings endpoint answered {response.status}")
+                    raise EmbeddingError(
+                        f"the embeddings endpoint answered {response.status}",
+                        of_text=response.status in _ABOUT_THE_TEXT,
+                    )
                 raw = bytearray()
                 while len(raw) <= MAX_BODY and (more := await response.content.read(MAX_BODY)):
                     raw += more
@@ -112,13 +118,41 @@ class _PassingError(Exception):
 
 def _matrix(raw: bytes, count: int) -> Matrix:
     try:
-        entries = decode(raw)["data"]
-        ordered = sorted(entries, key=lambda entry: entry.get("index", 0))
-        figures = np.array([entry["embedding"] for entry in ordered], np.float64)
+        entries = _in_order(decode(raw)["data"])
+        rows = [entry["embedding"] for entry in entries]
+        longest = max(map(len, rows), default=0)
+        if longest > MOST_DIMENSIONS:
+            raise EmbeddingError(
+                f"the embeddings endpoint's answer has a vector of {longest} numbers;"
+                f" at most {MOST_DIMENSIONS} are allowed"
+            )
+        figures = np.array(rows, np.float64)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as exc:
         raise EmbeddingError("the embeddings endpoint's answer is not what OpenAI's is") from exc
     if figures.ndim != 2 or len(figures) != count or not figures.shape[1]:
         raise EmbeddingError("the embeddings endpoint's answer has not one vector for each text")
     if not (np.abs(figures) < _LARGEST).all():
-        raise EmbeddingError("the embeddings endpoint's answer has numbers that are none")
-    return figures.astype(np.float32)
+        raise EmbeddingError(
+            "the embeddings endpoint's answer has numbers that are none", of_text=True
+        )
+    matrix: Matrix = figures.astype(np.float32)
+    if not matrix.any(axis=1).all():
+        raise EmbeddingError(
+            "the embeddings endpoint's answer has a vector of nothing but zeros", of_text=True
+        )
+    return matrix
+
+
+def _in_order(entries: list[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Gives the entries in the order of the texts: by their index, or as they come without any."""
+    places = [entry.get("index") for entry in entries]
+    if all(place is None for place in places):
+        return entries
+    by_place = dict(zip(places, entries, strict=True))
+    whole = all(type(place) is int for place in places)
+    if not whole or by_place.keys() != set(range(len(entries))):
+        last = len(entries) - 1
+        raise EmbeddingError(
+            f"the embeddings endpoint's answer does not number its vectors from 0 to {last}"
+        )
+    return [by_place[place] for place in range(len(entries))]

@@ -136,6 +136,10 @@ class PrototypeVectors:
             self._known |= new
         return {text: self._known[text] for text in texts}
 
+    def forget(self) -> None:
+        """Takes no vector for the model's any more without asking it: it gives others by now."""
+        self._known = {}
+
     async def _still_given(self, found: Mapping[str, Matrix]) -> bool:
         """Whether the model gives the vector that was kept of a text, small differences aside."""
         text = next((text for text, row in found.items() if row.any()), None)

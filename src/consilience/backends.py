@@ -72,7 +72,7 @@ def build_pool(
             if model.name not in members:
                 members[model.name] = builder.around(model, model.name, [Backend(other)])
     retries = retries_of(config.global_.gateway)
-    served = Member([Backend(other)], retries=retries) if other is not None else None
+    served = Member([Backend(other)], retries=retries, named=False) if other else None
     return Pool(members, other=served, checks=checks)
 
 

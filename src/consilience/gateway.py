@@ -30,12 +30,15 @@ from .event_stream import EventStream
 from .limits.guard import Guard
 from .loopers import LOOPERS
 from .loopers.base import Outcome, Progress
+from .loopers.fusion.looper import Fusion
 from .preparation import Prepared, prepare
 from .reply import Event, Reply, Routed, response_headers, route_headers
 from .router import Route, Router
+from .telemetry import metrics
 from .upstream.base import Upstream
 from .upstream.calls import Calls, Meter
 from .upstream.checks import checking
+from .upstream.health import Health
 from .upstream.http import new_session
 from .upstream.local import LocalModels
 from .upstream.pool import Pool, single_pool
@@ -62,6 +65,36 @@ class _Run:
     created: int
     calls: Calls
     timeout_s: float
+    exactly_begun: float = 0.0
+    """By the performance counter: an event loop's own clock stands still while it works."""
+    waited_s: float = 0.0
+    """For room."""
+
+    def count(self, delivery: Delivery) -> None:
+        """Counts a request that was answered."""
+        metrics.QUEUE_SECONDS.of().observe(self.waited_s)
+        records = (*delivery.outcome.records, *delivery.records)
+        for record in records:
+            metrics.STAGE_SECONDS.of(record.stage, record.status).observe(record.latency_ms / 1000)
+        if self._deliberates:
+            outcome = "full" if delivery.undisturbed else "degraded"
+            metrics.FUSIONS.of(self._decision, outcome).inc()
+        took_s = time.perf_counter() - self.exactly_begun
+        own_s = took_s - self.waited_s - self.calls.allowance.busy_s
+        metrics.OWN_SECONDS.of().observe(max(0.0, own_s))
+
+    def count_failure(self) -> None:
+        """Counts a request that got no whole answer."""
+        if self._deliberates:
+            metrics.FUSIONS.of(self._decision, "failed").inc()
+
+    @property
+    def _deliberates(self) -> bool:
+        return isinstance(self.prepared.route.looper, Fusion) and self.prepared.outcome is None
+
+    @property
+    def _decision(self) -> str:
+        return self.prepared.route.decision or ""
 
     @property
     def spent(self) -> bool:
@@ -143,6 +176,7 @@ class Gateway:
                         self.router, self.config, self._session, pool.complete
                     )
                     self._pool = pool
+                    metrics.note_served()
                 except BaseException:
                     await self.aclose()
                     raise
@@ -177,6 +211,11 @@ class Gateway:
         """What the configuration lets in."""
         limits = self._limits
         return Bounds(limits.max_in_flight, limits.max_queued, limits.max_queue_seconds)
+
+    @property
+    def healths(self) -> Mapping[str, Health]:
+        """How the backends are doing, by name; nothing before it is open."""
+        return self._pool.healths if self._pool is not None else {}
 
     @property
     def in_flight(self) -> int:
@@ -240,7 +279,7 @@ class Gateway:
     ) -> T:
         """Routes, prepares, deliberates and delivers one request."""
         pool = self._pool or await self.open()
-        begun = anyio.current_time()
+        begun, exactly_begun = anyio.current_time(), time.perf_counter()
         timeout_s = request_seconds(headers, self._timeout_s)
         request = at_depth(self.parse(body), headers)
         gateways_passed.set(request.depth)
@@ -253,16 +292,24 @@ class Gateway:
         width = 0 if prepared.outcome else route.looper.width
         with self._paid(prepared, headers, pool) as meter:
             calls = pool.calls(allowance, meter)
-            run = _Run(prepared, headers, begun, self._new_id(), created, calls, timeout_s)
+            run = _Run(
+                prepared, headers, begun, self._new_id(), created, calls, timeout_s, exactly_begun
+            )
             known, progress = route_headers(prepared.route), route.looper.wants_progress
             await emit(Routed(known, progress, run.id, run.created, route.requested))
+            asked_at = anyio.current_time()
             try:
-                with anyio.fail_after(begun + timeout_s - anyio.current_time()):
+                with anyio.fail_after(begun + timeout_s - asked_at):
                     async with self.admission.room(width) as room:
+                        run.waited_s = anyio.current_time() - asked_at
                         outcome = await self._deliberate(run, emit)
                         room.narrow(1)  # finals are asked one after the other
-                        return await deliver(prepared, self._delivery(run, outcome))
+                        delivery = self._delivery(run, outcome)
+                        answer = await deliver(prepared, delivery)
+                run.count(delivery)
+                return answer
             except (ConsilienceError, TimeoutError, ExceptionGroup) as exc:
+                run.count_failure()
                 failure = self._failure(run, exc)
                 if failure is exc:
                     raise
@@ -280,11 +327,18 @@ class Gateway:
         self, request: ChatRequest, headers: Mapping[str, str], timeout_s: float
     ) -> Route:
         """Finds the route, under the request's deadline: signals may wait for helper models."""
+        begun = time.perf_counter()
         try:
             with anyio.fail_after(timeout_s):
-                return await self.router.route(request, headers)
+                route = await self.router.route(request, headers)
         except TimeoutError as exc:
             raise _late(timeout_s) from exc
+        if route.signals is not None:
+            metrics.ROUTING_SECONDS.of().observe(time.perf_counter() - begun)
+            for key, result in route.signals.items():
+                if result.error is not None:
+                    metrics.SIGNAL_FAILURES.of(key.kind).inc()
+        return route
 
     def parse(self, body: Body) -> ChatRequest:
         """Reads and checks a request body.

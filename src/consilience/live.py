@@ -20,6 +20,7 @@ from anyio.abc import TaskGroup
 from .config.root import Config
 from .errors import ConfigError, ConsilienceError
 from .gateway import Gateway
+from .telemetry import metrics
 from .telemetry.log import log
 
 
@@ -83,6 +84,8 @@ class LiveGateway:
                 await self.replace(gateway)
         except (ConsilienceError, OSError) as exc:
             self.state = ReloadState(self.state.reloads, last_failed=True)
+            metrics.RELOADS.of("failed").inc()
+            metrics.RELOADED.of().set(0)
             _log_failure(exc)
             return False
         return True
@@ -100,6 +103,7 @@ class LiveGateway:
         gateway.admission = old.admission
         gateway.admission.resize(gateway.bounds)
         self.state = ReloadState(self.state.reloads + 1)
+        metrics.RELOADS.of("ok").inc()
         log("config_reloaded", source=gateway.config.source, reloads=self.state.reloads)
         was, now = old.config.listeners[0], gateway.config.listeners[0]
         if (was.address, was.port) != (now.address, now.port):

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from support import dying
 from support.client import ask, eventually, get, pending
 from support.command import Running, run, started, written
 from support.live import fusion_yaml
+from support.metrics import scraped
 from support.raw_server import HANG, RawServer, Received, Step, completion, json_answer, raw_server
 
 LOCAL = """\
@@ -145,6 +147,32 @@ def test_every_worker_reloads_once_on_sighup_and_once_on_a_changed_file(
         assert {get(url, "/health").json["config"]["reloads"] for _ in range(20)} == {2}
 
 
+def test_metrics_are_summed_and_those_of_a_dead_worker_stay(
+    models: RawServer, tmp_path: Path
+) -> None:
+    folders = set(Path(tempfile.gettempdir()).glob("consilience-*"))
+    with _two_workers(tmp_path, models) as (process, url):
+        assert [ask(url, "a").status for _ in range(20)] == [200] * 20
+        assert {scraped(url).value("upstream_calls_total", model="a") for _ in range(10)} == {20}
+        with pending(url, "a", messages=[{"role": "user", "content": "never"}]):
+            assert eventually(lambda: scraped(url).value("calls_in_flight") == 1)
+            victims = _pids(process, 1), _pids(process, 2)
+            for (pid,) in victims:
+                os.kill(pid, signal.SIGKILL)
+            process.said("worker_died worker=1")
+            process.said("worker_died worker=2")
+        assert eventually(lambda: len(_pids(process, 1)) == len(_pids(process, 2)) == 2)
+        assert eventually(lambda: _workers_seen(url) == {1, 2})
+        after = scraped(url)
+        assert after.value("upstream_calls_total", model="a", outcome="ok") == 20
+        assert after.value("calls_in_flight") == 0
+        assert after.value("build_info") == 1
+        assert set(Path(tempfile.gettempdir()).glob("consilience-*")) > folders
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
+    assert set(Path(tempfile.gettempdir()).glob("consilience-*")) <= folders
+
+
 def test_workers_end_when_their_parent_is_killed(models: RawServer, tmp_path: Path) -> None:
     with _two_workers(tmp_path, models) as (process, _):
         process.signal(signal.SIGKILL)
@@ -164,7 +192,9 @@ def test_what_is_wrong_at_the_start_is_said_once(tmp_path: Path) -> None:
 
 def _run(target: Any, bound: socket.socket) -> tuple[int, list[str]]:
     announced: list[str] = []
-    workers = Workers(2, target, bound, 1.0, lambda: announced.append("serving"))
+    workers = Workers(
+        2, target, bound, 1.0, lambda: announced.append("serving"), buried=lambda _: None
+    )
     return workers.run(), announced
 
 

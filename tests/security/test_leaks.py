@@ -86,7 +86,8 @@ def all_replies(url: str) -> Iterator[tuple[str, Response]]:
             body = {"model": model, "messages": QUESTION, "stream": stream, **more}
             where = f"/v1/chat/completions?key={SECRET}-query"
             yield f"{model} {stream}", post(url, body, headers, path=where)
-    for path in ("/v1/models", "/v1/models/a", "/openapi.json", "/health", "/ready", "/nothing"):
+    paths = ("/v1/models", "/v1/models/a", "/openapi.json", "/health", "/ready", "/nothing")
+    for path in (*paths, "/metrics"):
         yield path, get(url, f"{path}?k={SECRET}-query", headers)
     for trace in ("true", "false"):
         body = {"text": f"hello {PROMPT}", "model": "auto"}

@@ -78,18 +78,21 @@ def _with_workers(count: int, found: FoundConfig, bound: socket.socket, logs: Lo
     if sys.platform == "win32":
         err.print("error: --workers needs a system on which processes can share a socket")
         return USAGE
+    from .counting import counted_together
     from .workers import Workers
 
     bound.listen(BACKLOG)
     where = bound.getsockname()[:2]
     plan = Plan(found.path, found.text, found.config.source, found.notes, logs)
-    return Workers(
-        count,
-        target=partial(work, plan),
-        bound=bound,
-        shutdown_s=found.config.global_.gateway.shutdown_seconds,
-        announce=lambda: anyio.run(introduce, found, where),
-    ).run()
+    with counted_together() as uncount:
+        return Workers(
+            count,
+            target=partial(work, plan),
+            bound=bound,
+            shutdown_s=found.config.global_.gateway.shutdown_seconds,
+            announce=lambda: anyio.run(introduce, found, where),
+            buried=uncount,
+        ).run()
 
 
 def bind(address: str, port: int) -> socket.socket:

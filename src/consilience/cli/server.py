@@ -29,6 +29,7 @@ from ..config import load_config
 from ..config.root import Config
 from ..gateway import Gateway
 from ..http.drain import Drain
+from ..http.metrics import keep_levels
 from ..http.models import Process
 from ..http.protocol import ClientBounds, guarded
 from ..live import Fingerprint, LiveGateway, watch
@@ -171,6 +172,7 @@ async def run_server(
         async with anyio.create_task_group() as group:
             if found.path is not None:
                 group.start_soon(_keep_up, found.path, found.stamp, live)
+            group.start_soon(keep_levels, live)
             await Server(config, live, drain, stop=stop).serve(sockets=[bound])
             group.cancel_scope.cancel()
     return stop.exit_code

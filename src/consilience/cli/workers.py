@@ -83,6 +83,8 @@ class Workers:
     """How long a worker may take to stop."""
     announce: Callable[[], None]
     """Called once, when the first worker serves."""
+    buried: Callable[[int], None]
+    """Called with the process id of each worker that has ended."""
     _announced: bool = False
     _workers: list[_Worker] = field(default_factory=list)
     _asked: list[signal.Signals] = field(default_factory=list)
@@ -176,6 +178,7 @@ class Workers:
         if not process.is_alive():
             process.join()
             line.close()
+            self.buried(process.pid or 0)
             self._bury(worker, process.exitcode or 0)
             process.close()
 

@@ -184,6 +184,15 @@ class Keys(Section):
     """The file of SQLite that holds them, absolute or from `~`. Default: in the user's data."""
 
 
+class Metrics(Section):
+    """`global.metrics`: what is counted, for Prometheus."""
+
+    enabled: bool = True
+    """Whether there is `/metrics`."""
+    public: bool = False
+    """Whether it wants no key."""
+
+
 class GlobalBase(Section):
     """`global`, without what signals and plugins have there."""
 
@@ -192,6 +201,7 @@ class GlobalBase(Section):
     gateway: Gateway = Gateway()
     budgets: Budgets = Budgets()
     keys: Keys = Keys()
+    metrics: Metrics = Metrics()
 
     @cached_property
     def helpers(self) -> Sequence[External]:

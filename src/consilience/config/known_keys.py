@@ -28,7 +28,7 @@ _GLOBAL: Mapping[str, str] = {
     "setup": "the dashboard's first-run marker",
     "global.services.api": "batches are not classified here",
     "global.services.response_api": "there is no Responses API",
-    "global.services.observability": "nothing is traced or measured",
+    "global.services.observability": "nothing is traced; `global.metrics` is what /metrics has",
     "global.services.ratelimit": "requests are not rate limited",
     "global.services.management_api": "there is no management API",
     "global.services.startup_status": "`/ready` tells when requests are taken",

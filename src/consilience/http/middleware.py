@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..errors import ConsilienceError, MethodNotAllowedError, NotFoundError
 from ..keys.records import VirtualKey, current_key
 from ..limits.guard import Guard
+from ..telemetry import metrics
 from ..telemetry.log import log
 from ..telemetry.log import request_id as current_request
 from .body import headers_of
@@ -25,7 +26,12 @@ from .head import check_head
 
 _GOOD_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 UNPROTECTED = frozenset(("/health", "/ready"))
-"""Paths that answer without a client key."""
+"""Paths that answer without a client key; `/metrics` is one where the configuration says so."""
+METRICS_PATH = "/metrics"
+_QUIET = (*UNPROTECTED, METRICS_PATH)
+"""Asked again and again by machines: their lines are for debugging."""
+_PATHS = frozenset(("/v1/chat/completions", "/v1/models", "/api/v1/eval", "/openapi.json", *_QUIET))
+"""As they stand in metrics; all others are one."""
 
 
 class Edge:
@@ -56,17 +62,19 @@ class Edge:
         try:
             await self._respond(scope, headers, receive, response)
         finally:
+            seconds, fields = anyio.current_time() - begun, state.get("log", {})
             log(
                 "request",
-                level=logging.DEBUG if scope["path"] in UNPROTECTED else logging.INFO,
+                level=logging.DEBUG if scope["path"] in _QUIET else logging.INFO,
                 id=request_id,
                 method=scope["method"],
                 path=scope["path"][:100],
                 status=response.status or 499,
-                ms=round((anyio.current_time() - begun) * 1000),
+                ms=round(seconds * 1000),
                 key=response.key_id,
-                **state.get("log", {}),
+                **fields,
             )
+            _count(scope["path"], response.status or 499, seconds, fields)
             current_request.reset(token)
 
     async def _respond(
@@ -100,9 +108,9 @@ class Edge:
             AuthenticationError: it wants a key, or a better one.
             RateLimitedError: its key makes too many requests.
         """
-        if path in UNPROTECTED:
-            return None
         guard = self._guard()
+        if path in UNPROTECTED or (path == METRICS_PATH and guard.metrics_are_public):
+            return None
         guard.open()  # where a server has no lifespan, nobody has yet
         key = guard.authenticate(headers.get("authorization", ""))
         if key is not None:
@@ -136,6 +144,14 @@ class _Response:
         else:
             self.whole = not message.get("more_body", False)
         await self._send(message)
+
+
+def _count(path: str, status: int, seconds: float, fields: Mapping[str, Any]) -> None:
+    known = path if path in _PATHS else metrics.OTHER
+    metrics.REQUESTS.of(known, fields.get("decision", ""), str(status)).inc()
+    metrics.REQUEST_SECONDS.of(known).observe(seconds)
+    if "error" in fields:
+        metrics.ERRORS.of(fields["error"]).inc()
 
 
 def _ours(exc: Exception, scope: Scope) -> Exception:

@@ -29,6 +29,7 @@ def openapi_document(version: str) -> dict[str, Any]:
             "/api/v1/eval": {"post": _eval()},
             "/health": {"get": {**_get("Whether the process runs", "Status"), "security": []}},
             "/ready": {"get": _ready()},
+            "/metrics": {"get": _metrics()},
             "/openapi.json": {"get": _get("This document", "Document")},
         },
         "components": {
@@ -91,6 +92,14 @@ def _ready() -> dict[str, Any]:
     operation = _get("Whether requests can be served", "Status")
     operation["responses"]["503"] = {"description": "Not yet", "content": _json("Status")}
     return {**operation, "security": []}
+
+
+def _metrics() -> dict[str, Any]:
+    operation = _get("What is counted, in Prometheus' text format", "Error")
+    text = {"schema": {"type": "string"}}
+    operation["responses"]["200"]["content"] = {"text/plain": text}
+    operation["responses"] |= _errors("403", "404")
+    return operation
 
 
 def _get(summary: str, schema: str) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from starlette.routing import Route, Router
 from ..live import LiveGateway
 from .chat import ChatEndpoint
 from .eval import EvalEndpoint
+from .metrics import MetricsEndpoint
+from .middleware import METRICS_PATH
 from .models import Inventory, Process
 from .openapi import openapi_document
 
@@ -30,6 +32,7 @@ def build_router(live: LiveGateway, version: str, process: Process) -> Router:
             Route("/api/v1/eval", EvalEndpoint(gateway), methods=["POST"]),
             Route("/health", inventory.health, methods=["GET"]),
             Route("/ready", inventory.ready, methods=["GET"]),
+            Route(METRICS_PATH, MetricsEndpoint(live, version).answer, methods=["GET"]),
             Route("/openapi.json", openapi, methods=["GET"]),
         ],
         redirect_slashes=False,

@@ -65,6 +65,7 @@ class Guard:
         """
         self._unix_time = unix_time
         self._budgets = config.global_.budgets
+        self._metrics_are_public = config.global_.metrics.public
         self._worst_case = WorstCase.of(prices, _windows(config), self._budgets)
         self._digests = tuple(
             digest_of(key.get_secret_value())
@@ -88,6 +89,11 @@ class Guard:
     def protected(self) -> bool:
         """Whether a request must carry a key: some are configured, or virtual ones exist."""
         return bool(self._digests) or self.ring.exists
+
+    @property
+    def metrics_are_public(self) -> bool:
+        """Whether `/metrics` wants no key."""
+        return self._metrics_are_public
 
     def open(self) -> None:
         """Reads the keys and begins to watch them, once.

@@ -45,6 +45,8 @@ class Member:
     """Share of the backends that failures may take out of service; one may always be, and one is
     always left."""
     budget: RetryBudget = field(default_factory=RetryBudget)
+    named: bool = True
+    """Whether it serves one model. False for who serves every name that a request may have."""
 
     def cost(self, usage: Usage | None) -> Decimal | None:
         """What a call cost in dollars; None when usage or price is unknown."""

@@ -8,6 +8,7 @@ still to come have their place.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from ..chat.codec import Body
 from ..chat.completion import Completion, Usage
 from ..chat.request import ChatRequest
 from ..errors import BudgetExceededError, UpstreamConnectionError, UpstreamError
+from ..telemetry import metrics
 from .balance import Backend, Member
 from .base import Upstream
 from .retry import LONGEST_WAIT_S
@@ -44,6 +46,27 @@ class Allowance:
     """Upstream calls so far."""
     paid: int = field(default=0, init=False)
     """Those that may have cost: all but the ones that were turned away or never arrived."""
+    _at_work: int = field(default=0, init=False)
+    _busy_s: float = field(default=0.0, init=False)
+    _busy_since: float = field(default=0.0, init=False)
+
+    def enter(self) -> None:
+        """Takes in that a call begins."""
+        self.begun += 1
+        if not self._at_work:
+            self._busy_since = time.perf_counter()
+        self._at_work += 1
+
+    def leave(self) -> None:
+        """Takes in that a call has ended, repeated or not."""
+        self._at_work -= 1
+        if not self._at_work:
+            self._busy_s += time.perf_counter() - self._busy_since
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds in which at least one call was under way, until the last one ended."""
+        return self._busy_s
 
     @property
     def has_room_for_retry(self) -> bool:
@@ -107,7 +130,7 @@ class Calls:
                 except UpstreamError as exc:
                     await trial.pause_after(exc)
                     continue
-                cost = trial.member.cost(completion.usage)
+                cost = trial.count(completion.usage)
                 if cost is None and trial.made == 1:
                     return completion
                 return replace(completion, cost_usd=cost, attempts=trial.made)
@@ -124,15 +147,18 @@ class Calls:
         with self._trial(request.model, longest_wait_s) as trial:
             while True:
                 held: list[Body] | None = []
+                usage: object = None
                 try:
                     with trial.attempt() as upstream:
                         async with aclosing(upstream.stream(request)) as chunks:
                             async for chunk in chunks:
+                                usage = chunk.get("usage") or usage
                                 if held is None:
                                     yield chunk
                                     continue
                                 held.append(chunk)
                                 if says_something(chunk) or len(held) >= MOST_HELD:
+                                    trial.time_first_token()
                                     begun, held = held, None
                                     for early in begun:
                                         yield early
@@ -141,6 +167,7 @@ class Calls:
                         raise
                     await trial.pause_after(exc)
                     continue
+                trial.count(Usage.from_body(usage))
                 for chunk in held or ():
                     yield chunk
                 return
@@ -167,17 +194,19 @@ class _Trial:
     _retrying: bool = False
     _once: bool = False
     """Whether a failure that is worth one more call has been there."""
+    _asked_at: float = 0.0
     _stale: bool = False
     """Whether a connection that was just being closed has been there."""
 
     def __enter__(self) -> Self:
-        self.allowance.begun += 1
+        self.allowance.enter()
         self.member.budget.in_flight += 1
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.member.budget.in_flight -= 1
         self.member.budget.retrying -= self._retrying
+        self.allowance.leave()
 
     @property
     def made(self) -> int:
@@ -192,13 +221,15 @@ class _Trial:
             UpstreamError: there is nobody, or the request may make no further call.
         """
         backend = self._next()
-        probe = backend.health.begin(anyio.current_time())
+        self._asked_at = anyio.current_time()
+        probe = backend.health.begin(self._asked_at)
         self.tried.append(backend)
         self.allowance.made += 1
         try:
             yield self._paid(backend.upstream)
         except UpstreamError as exc:
             exc.attempts = self.made
+            metrics.count_call(self.label, exc.reason)
             self.allowance.paid += may_have_cost(exc)
             backend.health.end(
                 verdict_on(exc).mark,
@@ -213,11 +244,34 @@ class _Trial:
             backend.health.end("none", anyio.current_time(), probe=probe)
             raise
         except BaseException:  # cancelled or left: the model had begun to work
+            metrics.count_call(self.label, "left")
             self.allowance.paid += 1
             backend.health.end("none", anyio.current_time(), probe=probe)
             raise
         self.allowance.paid += 1
-        backend.health.end("ok", anyio.current_time(), probe=probe)
+        now = anyio.current_time()
+        backend.health.end("ok", now, probe=probe)
+        metrics.count_call(self.label, "ok")
+        metrics.UPSTREAM_SECONDS.of(self.label).observe(now - self._asked_at)
+
+    @property
+    def label(self) -> str:
+        """The model in metrics: a configured name, or `other`."""
+        return self.model if self.member.named else metrics.OTHER
+
+    def count(self, usage: Usage | None) -> Decimal | None:
+        """Counts what the call used that has just ended; gives its cost, if that is known."""
+        cost = self.member.cost(usage)
+        prompt, completion = (
+            (usage.prompt_tokens, usage.completion_tokens) if usage is not None else (0, 0)
+        )
+        metrics.count_usage(self.label, prompt, completion, cost)
+        return cost
+
+    def time_first_token(self) -> None:
+        """Takes in that a streamed call has begun to answer."""
+        seconds = anyio.current_time() - self._asked_at
+        metrics.FIRST_TOKEN_SECONDS.of(self.label).observe(seconds)
 
     async def pause_after(self, exc: UpstreamError) -> None:
         """Waits until the next attempt is due.
@@ -233,6 +287,7 @@ class _Trial:
         if not self._retrying:
             self._retrying = True
             self.member.budget.retrying += 1
+        metrics.RETRIES.of(self.label).inc()
         await anyio.sleep(seconds)
 
     def _was_stale(self, exc: UpstreamError) -> bool:
@@ -266,8 +321,10 @@ class _Trial:
         if verdict.again == "never" or (verdict.again == "once" and once_before):
             return None
         if not self.allowance.has_room_for_retry:
+            metrics.RETRIES_DENIED.of("calls").inc()
             return None
         if not (self._retrying or self.member.budget.has_room):
+            metrics.RETRIES_DENIED.of("budget").inc()
             return None
         now = anyio.current_time()
         left_s = anyio.current_effective_deadline() - now
@@ -282,7 +339,10 @@ class _Trial:
             return (
                 None  # it has been down for a while: more calls would change nothing but the bill
             )
-        return policy.pause_s(repeats, exc.retry_after_s, left_s, self.draw)
+        pause_s = policy.pause_s(repeats, exc.retry_after_s, left_s, self.draw)
+        if pause_s is None:
+            metrics.RETRIES_DENIED.of("time").inc()
+        return pause_s
 
 
 def says_something(chunk: Body) -> bool:

@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..telemetry import metrics
 from ..telemetry.log import log
 from .verdict import Mark
 
@@ -116,6 +117,8 @@ class Health:
                 self._eject(now)
         elif mark == "rate_limited" and self.absence in (None, "cooling"):
             cooling_s = self.policy.cooling_s if told_s is None else told_s
+            if self.absence is None:
+                self._count("cooling")
             self.absence, self.until = "cooling", now + min(cooling_s, LONGEST_COOLING_S)
         elif mark == "credentials":
             self._disable(now)
@@ -128,6 +131,7 @@ class Health:
             self._recover(now)
         elif self._failed_checks == SICK_AFTER:
             self.sick = True
+            self._count("sick")
             log("backend_sick", level=logging.WARNING, backend=self.name)
 
     def _recover(self, now: float) -> None:
@@ -136,10 +140,15 @@ class Health:
             log("backend_back", backend=self.name, was=self.absence)
             self.absence, self._back_at = None, now
 
+    def _count(self, state: str) -> None:
+        if self.name:  # what has none is nobody's backend
+            metrics.ABSENCES.of(self.name, state).inc()
+
     def _eject(self, now: float) -> None:
         if now - self._back_at > self._ejected_s:  # it was well for longer than it had been away
             self._ejections = 0
         self._ejections += 1
+        self._count("ejected")
         seconds = min(self.policy.ejection_s * self._ejections, self.policy.longest_ejection_s)
         self.absence, self.until = "ejected", now + seconds
         # while it is away, or its probe fails, it is not well for any time
@@ -154,6 +163,7 @@ class Health:
 
     def _disable(self, now: float) -> None:
         if self.absence != "disabled":  # said once, however many calls it refuses
+            self._count("disabled")
             log(
                 "backend_disabled",
                 level=logging.ERROR,

@@ -13,6 +13,7 @@ from .balance import Backend, Member
 from .base import Upstream
 from .calls import Allowance, Calls, Meter
 from .checks import ActiveCheck
+from .health import Health
 from .price import Price
 
 
@@ -52,6 +53,12 @@ class Pool:
         """Gives who serves a model."""
         return self._members.get(model, self._other)
 
+    @property
+    def healths(self) -> Mapping[str, Health]:
+        """How the configured backends are doing, by name."""
+        backends = (b for member in self._members.values() for b in member.backends)
+        return {b.health.name: b.health for b in backends if b.health.name}
+
     def cost(self, model: str, usage: Usage | None) -> Decimal | None:
         """What a call cost in dollars; None when usage or price is unknown."""
         member = self.member(model)
@@ -82,5 +89,5 @@ def single_pool(
     known = prices or {}
     return Pool(
         {name: Member((Backend(upstream),), known.get(name)) for name in models},
-        other=Member((Backend(upstream),)),
+        other=Member((Backend(upstream),), named=False),
     )

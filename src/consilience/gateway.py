@@ -10,7 +10,6 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -23,6 +22,7 @@ from .allowance import allowance_for, at_depth, check_depth
 from .backends import LocalServer, build_pool, local_models, prices_of
 from .chat.request import ChatRequest, gateways_passed
 from .config.root import Config
+from .course import Run
 from .deadline import request_seconds
 from .delivery import Delivery, Emit
 from .errors import ConsilienceError, DeadlineExceededError
@@ -30,13 +30,12 @@ from .event_stream import EventStream
 from .limits.guard import Guard
 from .loopers import LOOPERS
 from .loopers.base import Outcome, Progress
-from .loopers.fusion.looper import Fusion
 from .preparation import Prepared, prepare
 from .reply import Event, Reply, Routed, response_headers, route_headers
 from .router import Route, Router
 from .telemetry import metrics
 from .upstream.base import Upstream
-from .upstream.calls import Calls, Meter
+from .upstream.calls import Meter
 from .upstream.checks import checking
 from .upstream.health import Health
 from .upstream.http import new_session
@@ -52,54 +51,6 @@ _PLUGIN_IDS = tuple(name for looper in LOOPERS for name in looper.plugin_ids)
 
 def _new_id() -> str:
     return f"chatcmpl-{secrets.token_hex(12)}"
-
-
-@dataclass(slots=True)
-class _Run:
-    """One request on its way; what must be known when it ends early."""
-
-    prepared: Prepared
-    headers: Mapping[str, str]
-    begun: float
-    id: str
-    created: int
-    calls: Calls
-    timeout_s: float
-    exactly_begun: float = 0.0
-    """By the performance counter: an event loop's own clock stands still while it works."""
-    waited_s: float = 0.0
-    """For room."""
-
-    def count(self, delivery: Delivery) -> None:
-        """Counts a request that was answered."""
-        metrics.QUEUE_SECONDS.of().observe(self.waited_s)
-        records = (*delivery.outcome.records, *delivery.records)
-        for record in records:
-            metrics.STAGE_SECONDS.of(record.stage, record.status).observe(record.latency_ms / 1000)
-        if self._deliberates:
-            outcome = "full" if delivery.undisturbed else "degraded"
-            metrics.FUSIONS.of(self._decision, outcome).inc()
-        took_s = time.perf_counter() - self.exactly_begun
-        own_s = took_s - self.waited_s - self.calls.allowance.busy_s
-        metrics.OWN_SECONDS.of().observe(max(0.0, own_s))
-
-    def count_failure(self) -> None:
-        """Counts a request that got no whole answer."""
-        if self._deliberates:
-            metrics.FUSIONS.of(self._decision, "failed").inc()
-
-    @property
-    def _deliberates(self) -> bool:
-        return isinstance(self.prepared.route.looper, Fusion) and self.prepared.outcome is None
-
-    @property
-    def _decision(self) -> str:
-        return self.prepared.route.decision or ""
-
-    @property
-    def spent(self) -> bool:
-        """Whether anything was paid for."""
-        return self.calls.allowance.paid > 0
 
 
 T = TypeVar("T")
@@ -292,7 +243,7 @@ class Gateway:
         width = 0 if prepared.outcome else route.looper.width
         with self._paid(prepared, headers, pool) as meter:
             calls = pool.calls(allowance, meter)
-            run = _Run(
+            run = Run(
                 prepared, headers, begun, self._new_id(), created, calls, timeout_s, exactly_begun
             )
             known, progress = route_headers(prepared.route), route.looper.wants_progress
@@ -353,7 +304,7 @@ class Gateway:
             return ChatRequest.parse(body, max_messages=most)
         return ChatRequest.from_body(body, max_messages=most)
 
-    async def _deliberate(self, run: _Run, emit: Emit) -> Outcome:
+    async def _deliberate(self, run: Run, emit: Emit) -> Outcome:
         prepared = run.prepared
         if prepared.outcome is not None:
             return prepared.outcome
@@ -364,7 +315,7 @@ class Gateway:
         sent_on = prepared.request.without_plugins(_PLUGIN_IDS)
         return await prepared.route.looper.deliberate(sent_on, run.calls.complete, observe)
 
-    def _delivery(self, run: _Run, outcome: Outcome) -> Delivery:
+    def _delivery(self, run: Run, outcome: Outcome) -> Delivery:
         debug = run.headers.get("x-vsr-debug", "").strip().lower() == "true"
         return Delivery(
             outcome,
@@ -382,7 +333,7 @@ class Gateway:
             ),
         )
 
-    def _failure(self, run: _Run, exc: Exception) -> Exception:
+    def _failure(self, run: Run, exc: Exception) -> Exception:
         """The error to raise for what went wrong: unwrapped, and marked with whether it cost."""
         while isinstance(exc, ExceptionGroup) and len(exc.exceptions) == 1:
             exc = exc.exceptions[0]

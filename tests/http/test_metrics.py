@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from consilience.errors import UpstreamStatusError
+from consilience.telemetry import metrics
 from consilience.telemetry.metrics import MOST_VALUES, Family, Names
 from consilience.upstream.scripted import Reply, ScriptedUpstream
 from support.client import ask, eventually, get, opened, pending, send
@@ -19,6 +21,7 @@ from support.metrics import scraped
 from support.raw_server import Received, Step, completion, json_answer, raw_server
 from support.scripts import fusion_script
 
+DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 FUSION = "vllm-sr/fusion"
 NEVER = Reply("x", delay_s=math.inf)
 
@@ -216,6 +219,24 @@ def test_models_that_only_requests_name_are_one() -> None:
             after = scraped(url)
     assert after.since(before, "upstream_calls_total", model="other") == 12
     assert after.value("upstream_calls_total", model="own-1") == 0
+
+
+def test_the_docs_name_every_metric_with_its_type_and_labels() -> None:
+    table = re.findall(
+        r"^\| `(\w+)` \| (\w+) \| ([^|]*)\|", DOCS.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    told = {(name, kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in table}
+    families = [each for each in vars(metrics).values() if isinstance(each, metrics.Family)]
+    made = {
+        (
+            each.metric.describe()[0].name.removeprefix("consilience_")
+            + ("_total" if each.metric.describe()[0].type == "counter" else ""),
+            each.metric.describe()[0].type,
+            tuple(each.metric._labelnames),
+        )
+        for each in families
+    }
+    assert told == made
 
 
 def test_a_label_takes_so_many_values_and_then_one_more() -> None:

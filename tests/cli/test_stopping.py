@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from support.client import Response, ask, eventually, get, opened
-from support.command import Running, started, written
+from support.command import Running, environment, run_module, started, written
 from support.live import fusion_yaml
 from support.raw_server import HANG, RawServer, completion, json_answer, raw_server
 
 FUSION = "vllm-sr/fusion"
+_TESTS = Path(__file__).parents[1]
 
 
 @contextmanager
@@ -120,3 +122,17 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, number: signal.Signals) ->
         process.signal(number)
         assert process.wait() == 128 + number
         assert upstream.wait_for(lambda server: server.aborted == len(server.requests) == 2)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "times", "code"),
+    [("SIGTERM", 20, 0), ("SIGINT", 3, 130), ("SIGHUP,SIGTERM", 3, 0)],
+)
+def test_a_signal_right_behind_the_address_is_heard(
+    tmp_path: Path, numbers: str, times: int, code: int
+) -> None:
+    config = written(tmp_path, fusion_yaml(gateway="drain_seconds: 0"))
+    path = {"PYTHONPATH": os.pathsep.join([environment(tmp_path)["PYTHONPATH"], str(_TESTS)])}
+    result = run_module("support.signalled", times, numbers, config, cwd=tmp_path, env=path)
+    assert result.code == 0
+    assert result.out.split() == [str(code)] * times

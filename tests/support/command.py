@@ -137,11 +137,18 @@ runpy.run_module("consilience", run_name="__main__", alter_sys=True)
 
 @contextmanager
 def started(
-    *arguments: object, cwd: Path, env: Mapping[str, str] | None = None
+    *arguments: object, cwd: Path, env: Mapping[str, str] | None = None, first: str = ""
 ) -> Iterator[Running]:
-    """Starts a command as a process; kills it at the end if it is still there."""
+    """Starts a command as a process; kills it at the end if it is still there.
+
+    Args:
+        arguments: of the command.
+        cwd: where it runs.
+        env: more of its environment.
+        first: Python that the process runs before anything else.
+    """
     process = subprocess.Popen(  # noqa: S603  # our own command
-        [sys.executable, "-c", _HEARING_INTERRUPTS, *map(str, arguments)],
+        [sys.executable, "-c", f"{first}\n{_HEARING_INTERRUPTS}", *map(str, arguments)],
         cwd=cwd,
         env=environment(cwd, env),
         stdin=subprocess.DEVNULL,

@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Protocol, Self
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from ..chat.codec import Body
 from ..chat.completion import Completion, Usage
@@ -101,6 +102,7 @@ class Calls:
         """
         with self._trial(request.model, longest_wait_s) as trial:
             while True:
+                await checkpoint_if_cancelled()  # a call could be sent without any wait
                 try:
                     with trial.attempt() as upstream:
                         completion = await upstream.complete(request)
@@ -124,6 +126,7 @@ class Calls:
         with self._trial(request.model, longest_wait_s) as trial:
             while True:
                 held: list[Body] | None = []
+                await checkpoint_if_cancelled()
                 try:
                     with trial.attempt() as upstream:
                         async with aclosing(upstream.stream(request)) as chunks:
@@ -225,6 +228,8 @@ class _Trial:
         Raises:
             UpstreamError: the same, when there is to be no next attempt.
         """
+        # who is cancelled has no time left: that is no failure of the model
+        await checkpoint_if_cancelled()
         if self._was_stale(exc):
             return
         seconds = self._pause_s(exc)

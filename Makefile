@@ -38,9 +38,10 @@ fuzz:
 	@scripts/fuzz
 
 soak:
-	@scripts/environment run
+	@scripts/environment dev
 	@.venv/bin/python -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES))
 	@.venv/bin/python -m benchmarks.streams
+	@.venv/bin/python -m benchmarks.clients
 
 bench:
 	@scripts/environment dev

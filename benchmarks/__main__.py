@@ -7,7 +7,7 @@ import sys
 
 BENCHMARKS = (
     *("own_code", "signals", "embeddings", "accuracy", "latency", "concurrency", "load", "prefix"),
-    "faults",
+    *("faults", "clients"),
 )
 
 

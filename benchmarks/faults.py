@@ -1,8 +1,9 @@
-"""How many faults of an upstream the gateway survives, stage by stage.
+"""How many faults the gateway survives: of its upstreams stage by stage, and of everything around it.
 
-`python -m benchmarks.faults` plays the table of `tests/faults` (needs the extra `dev`) against the
-real gateway. Survived means: in every stage, asked for whole and streamed, the client sees what the
-table says, no connection is left open, and no more calls are made than allowed. Ends with 1 when
+`python -m benchmarks.faults` plays `tests/faults` (needs the extra `dev`) against the real gateway:
+the table of an upstream's faults, and the tests named after the others. Survived means: in every
+stage, asked for whole and streamed, the client sees what the table says, no connection is left
+open, and no more calls are made than allowed; and every test of that name passes. Ends with 1 when
 one was not survived.
 """
 
@@ -57,7 +58,7 @@ class Score:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Takes in what pytest tells its plugins."""
-        if report.when == "call" or report.failed:
+        if report.failed or (report.when == "call" and not report.skipped):
             self.note(report.nodeid, passed=report.passed)
 
 
@@ -70,16 +71,25 @@ def place_of(test: str) -> tuple[str, str] | None:
     return f"F{found[1] or found[2]}", stage[1] if stage else ALL
 
 
-def table(score: Score, elsewhere: Mapping[str, str]) -> Iterable[str]:
-    """Draws the table, the faults that have no row in it, and the sum."""
+def table(score: Score, elsewhere: Mapping[str, str], never: Mapping[str, str]) -> Iterable[str]:
+    """Draws the table, the faults that have no row in it, and the sum.
+
+    Args:
+        score: what came of the tests.
+        elsewhere: where the faults are played that are not upstream faults.
+        never: faults that cannot happen here, and why; they do not count.
+    """
     columns = (*STAGES, ALL)
     yield "fault  " + "".join(f"{name:>11}" for name in columns)
     for fault in score.played:
         yield f"{fault}    " + "".join(f"{score.cell(fault, name):>11}" for name in columns)
     for fault in sorted(elsewhere.keys() - set(score.played)):
         yield f"{fault}    not played here: {elsewhere[fault]}"
+    for fault, why in sorted(never.items()):
+        yield f"{fault}    {why}"
     cells = sum(score.passed.values()), sum(score.failed.values())
-    yield f"survived: {len(score.survived)}/{FAULTS} faults ({len(score.played)} played),"
+    yield f"survived: {len(score.survived)} of {FAULTS - len(never)} that apply; not applicable:"
+    yield f"          {', '.join(sorted(never))} (no such store)"
     yield f"          {cells[0]}/{sum(cells)} cases of fault, stage and kind of request"
 
 
@@ -89,9 +99,9 @@ def main() -> int:
     options = ["-qq", "--no-header", "--tb=short", "-p", "no:cacheprovider", str(FOLDER)]
     code = pytest.main(options, plugins=[score])
     # not before: pytest wants to be the first to import what it is to rewrite
-    from faults.table import ELSEWHERE  # noqa: PLC0415
+    from faults.table import ELSEWHERE, NO_SUCH_STORE  # noqa: PLC0415
 
-    print("\n".join(table(score, ELSEWHERE)))
+    print("\n".join(table(score, ELSEWHERE, NO_SUCH_STORE)))
     print(f"          in {time.monotonic() - begun:.0f} s")
     return int(code != 0)
 

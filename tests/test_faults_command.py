@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from benchmarks.faults import Score, place_of, table
 
-from faults.table import CASES, ELSEWHERE
+from faults.table import CASES, ELSEWHERE, FAULTS, NO_SUCH_STORE
 
 FOLDER = "tests/faults"
 
@@ -35,6 +35,16 @@ def test_a_fault_that_failed_once_is_not_survived() -> None:
     score.note("x[F02-black_hole-panel-whole]", passed=True)
     assert (score.survived, score.played) == (["F02"], ["F01", "F02"])
     assert score.cell("F01", "panel") == "1/2"
-    lines = list(table(score, ELSEWHERE))
-    assert "survived: 1/35 faults (2 played)," in lines
-    assert any(line.startswith("F25    not played here") for line in lines)
+    lines = list(table(score, {"F25": "elsewhere"}, {"F28": "no such store"}))
+    assert "survived: 1 of 34 that apply; not applicable:" in lines
+    assert "F25    not played here: elsewhere" in lines
+    assert "F28    no such store" in lines
+
+
+def test_what_cannot_happen_is_not_counted_as_survived() -> None:
+    score = Score()
+    for fault in (*(f.id for f in FAULTS), *ELSEWHERE):
+        score.note(f"x::test_{fault}_something", passed=True)
+    assert "survived: 33 of 33 that apply; not applicable:" in table(
+        score, ELSEWHERE, NO_SUCH_STORE
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from consilience import Config, Gateway, ScriptedReply, ScriptedUpstream, load_config, parse_config
 from consilience.errors import OverloadedError
-from consilience.live import LiveGateway, fingerprint, watch
+from consilience.live import MOST_UNQUIET_S, LiveGateway, Settling, fingerprint, watch
 
 pytestmark = pytest.mark.anyio
 
@@ -114,6 +115,45 @@ async def test_a_changed_file_is_loaded_and_a_bad_one_is_not(tmp_path: Path) -> 
             file.write_text(text("again"), encoding="utf-8")
             await until(("again",))
         group.cancel_scope.cancel()
+
+
+def looks(settling: Settling, changes: list[int | None], every_s: float) -> list[float]:
+    """When a file is read whose fingerprint is this one at one look after the other."""
+    stamps = [None if c is None else (c, 1, 1) for c in changes]
+    times = [round(number * every_s, 3) for number in range(len(stamps))]
+    return [at_s for at_s, now in zip(times, stamps, strict=True) if settling.look(now, at_s)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "read_at"),
+    [
+        ([0, 0, 0], []),
+        ([0, 1, 1, 1], [2.0]),
+        ([1, 2, 2, 2], [2.0]),
+        ([1, None, 1, 1], [3.0]),
+        ([1, 0, 1, 0, 1, 0], []),
+        ([None, None], []),
+    ],
+    ids=["unchanged", "once", "twice", "gone for a while", "taken back", "never there"],
+)
+async def test_a_changed_file_is_read_once_it_is_quiet(
+    changes: list[int | None], read_at: list[float]
+) -> None:
+    assert looks(Settling((0, 1, 1)), changes, 1.0) == read_at
+
+
+@pytest.mark.parametrize("every_s", [0.25, 0.5, 1.0])
+async def test_a_file_that_never_becomes_quiet_is_read_all_the_same(every_s: float) -> None:
+    changing: list[int | None] = list(range(1, 200))
+    read_at = looks(Settling((0, 1, 1)), changing, every_s)
+    assert read_at[0] == MOST_UNQUIET_S
+    pauses = {round(b - a, 3) for a, b in pairwise(read_at)}
+    assert pauses == {round(MOST_UNQUIET_S + every_s, 3)}
+
+
+async def test_a_file_read_too_early_is_read_again_when_it_is_quiet() -> None:
+    changing: list[int | None] = [1, 2, 3, 4, 4, 4]
+    assert looks(Settling((0, 1, 1)), changing, 1.0) == [2.0, 4.0]
 
 
 async def test_a_hundred_reloads_under_load_fail_no_request() -> None:

@@ -112,6 +112,8 @@ class LiveGateway:
             self._retiring.start_soon(old.drain)
 
 
+MOST_UNQUIET_S = 2.0
+"""How long a file may go on changing before it is read all the same."""
 Fingerprint = tuple[int, int, int]
 
 
@@ -124,6 +126,40 @@ def fingerprint(path: Path) -> Fingerprint | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
+class Settling:
+    """Says when a file that changes may be read: once it looks the same twice, or has changed for long.
+
+    A file still being written is so left alone, and one that is touched without end is not waited
+    for without end: what is read too early is read again when it is quiet.
+    """
+
+    def __init__(self, served: Fingerprint | None) -> None:
+        """
+        Args:
+            served: the file's fingerprint from before it was loaded the first time.
+        """
+        self._served = self._seen = served
+        self._changing_since: float | None = None
+
+    def look(self, now: Fingerprint | None, at_s: float) -> bool:
+        """Takes in how the file looks; gives whether it is to be read now.
+
+        Args:
+            now: its fingerprint; None while there is none.
+            at_s: when that was, on a clock that does not jump.
+        """
+        quiet, self._seen = now == self._seen, now
+        if now is None or now == self._served:
+            self._changing_since = None
+            return False
+        if self._changing_since is None:
+            self._changing_since = at_s
+        if not quiet and at_s - self._changing_since < MOST_UNQUIET_S:
+            return False
+        self._served, self._changing_since = now, None
+        return True
+
+
 async def watch(
     path: Path,
     live: LiveGateway,
@@ -132,9 +168,7 @@ async def watch(
     served: Fingerprint | None,
     every_s: float = 1.0,
 ) -> None:
-    """Reloads whenever the file changes, until cancelled.
-
-    A file is read once it has looked the same twice, so that one still being written is not.
+    """Reloads whenever the file changes, until cancelled; `Settling` says when.
 
     Args:
         path: the file.
@@ -143,14 +177,12 @@ async def watch(
         served: the file's fingerprint from before it was loaded the first time.
         every_s: seconds between looks.
     """
-    seen = served
+    settling = Settling(served)
     while True:
         await anyio.sleep(every_s)
         now = await anyio.to_thread.run_sync(fingerprint, path)
-        if now is not None and now == seen and now != served:
-            served = now
+        if settling.look(now, anyio.current_time()):
             await live.reload(load)
-        seen = now
 
 
 def _log_failure(exc: Exception) -> None:

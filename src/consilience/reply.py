@@ -132,6 +132,11 @@ def route_headers(route: Route) -> dict[str, str]:
         }
     if route.warnings:
         headers["x-vsr-response-warnings"] = "; ".join(route.warnings)
+    failed = [
+        f"{key.kind}:{key.name}" for key, found in (route.signals or {}).items() if found.error
+    ]
+    if failed:
+        headers["x-vsr-failed-signals"] = ", ".join(failed)
     headers |= route.headers
     return {name: safe(value) for name, value in headers.items()}
 

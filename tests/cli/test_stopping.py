@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,19 +12,13 @@ from pathlib import Path
 import pytest
 
 from support.client import Response, ask, eventually, get, opened
-from support.command import Running, started, written
+from support.command import environment, run_module, written
 from support.live import fusion_yaml
 from support.raw_server import HANG, RawServer, completion, json_answer, raw_server
+from support.serving import serving
 
 FUSION = "vllm-sr/fusion"
-
-
-@contextmanager
-def _serving(folder: Path, upstream: RawServer, gateway: str) -> Iterator[tuple[Running, str]]:
-    """A server process with short times, and its address."""
-    config = written(folder, fusion_yaml(base_url=upstream.base_url, gateway=gateway))
-    with started("serve", "-c", config, "--port", 0, cwd=folder) as process:
-        yield process, process.said(r"url +(http://127\.0\.0\.1:\d+)/v1\n")[1]
+_TESTS = Path(__file__).parents[1]
 
 
 @contextmanager
@@ -48,7 +43,7 @@ def _gone(url: str) -> bool:
 def test_sigterm_makes_unready_at_once_and_still_answers(tmp_path: Path) -> None:
     with (
         raw_server([json_answer(completion("hi"))]) as upstream,
-        _serving(tmp_path, upstream, "drain_seconds: 60, shutdown_seconds: 90") as (process, url),
+        serving(tmp_path, upstream, "drain_seconds: 60, shutdown_seconds: 90") as (process, url),
     ):
         assert get(url, "/ready").status == 200
         process.signal(signal.SIGTERM)
@@ -64,7 +59,7 @@ def test_sigterm_makes_unready_at_once_and_still_answers(tmp_path: Path) -> None
 def test_sigterm_lets_what_is_in_flight_finish(tmp_path: Path) -> None:
     with (
         raw_server([0.5, json_answer(completion("hi"))]) as upstream,
-        _serving(tmp_path, upstream, "drain_seconds: 0") as (process, url),
+        serving(tmp_path, upstream, "drain_seconds: 0") as (process, url),
     ):
         with _asked(url, "a", upstream, 1) as got:
             process.signal(signal.SIGTERM)
@@ -79,7 +74,7 @@ def test_what_does_not_finish_ends_with_an_error(tmp_path: Path, model: str) -> 
     calls = 1 if model == "a" else 2
     with (
         raw_server([HANG]) as upstream,
-        _serving(tmp_path, upstream, limits) as (process, url),
+        serving(tmp_path, upstream, limits) as (process, url),
         _asked(url, model, upstream, calls) as got,
         opened(url, model) as stream,
     ):
@@ -97,7 +92,7 @@ def test_what_does_not_finish_ends_with_an_error(tmp_path: Path, model: str) -> 
 def test_ctrl_c_takes_nothing_new_and_lets_what_is_in_flight_finish(tmp_path: Path) -> None:
     with (
         raw_server([0.5, json_answer(completion("hi"))]) as upstream,
-        _serving(tmp_path, upstream, "drain_seconds: 60") as (process, url),
+        serving(tmp_path, upstream, "drain_seconds: 60") as (process, url),
     ):
         with _asked(url, "a", upstream, 1) as got:
             process.signal(signal.SIGINT)
@@ -112,7 +107,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, number: signal.Signals) ->
     limits = "drain_seconds: 0, shutdown_seconds: 90, stream_start_seconds: 0"
     with (
         raw_server([HANG]) as upstream,
-        _serving(tmp_path, upstream, limits) as (process, url),
+        serving(tmp_path, upstream, limits) as (process, url),
         opened(url, FUSION) as _,
     ):
         process.signal(signal.SIGTERM)
@@ -120,3 +115,17 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, number: signal.Signals) ->
         process.signal(number)
         assert process.wait() == 128 + number
         assert upstream.wait_for(lambda server: server.aborted == len(server.requests) == 2)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "times", "code"),
+    [("SIGTERM", 20, 0), ("SIGINT", 3, 130), ("SIGHUP,SIGTERM", 3, 0)],
+)
+def test_a_signal_right_behind_the_address_is_heard(
+    tmp_path: Path, numbers: str, times: int, code: int
+) -> None:
+    config = written(tmp_path, fusion_yaml(gateway="drain_seconds: 0"))
+    path = {"PYTHONPATH": os.pathsep.join([environment(tmp_path)["PYTHONPATH"], str(_TESTS)])}
+    result = run_module("support.signalled", times, numbers, config, cwd=tmp_path, env=path)
+    assert result.code == 0
+    assert result.out.split() == [str(code)] * times

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,10 +16,10 @@ import pytest
 from consilience.cli.workers import LONGEST_PAUSE_S, Workers, pause_s
 from support import dying
 from support.client import ask, eventually, get, pending
-from support.command import Running, run, started, written
-from support.live import fusion_yaml
+from support.command import Running, run, written
 from support.metrics import scraped
 from support.raw_server import HANG, RawServer, Received, Step, completion, json_answer, raw_server
+from support.serving import is_gone, pids_of, serving, workers_seen
 
 LOCAL = """\
 version: v0.3
@@ -49,60 +47,12 @@ def _two_workers(
     folder: Path, upstream: RawServer, gateway: str = "drain_seconds: 0"
 ) -> Iterator[tuple[Running, str]]:
     """A server of two workers, both of them serving, and its address."""
-    config = written(folder, fusion_yaml(base_url=upstream.base_url, gateway=gateway))
-    with started("serve", "-c", config, "--port", 0, "--workers", 2, cwd=folder) as process:
-        url = process.said(r"url +(http://127\.0\.0\.1:\d+)/v1\n")[1]
-        assert eventually(lambda: _workers_seen(url) == {1, 2})
+    with serving(folder, upstream, gateway, workers=2) as (process, url):
         yield process, url
-
-
-def _workers_seen(url: str) -> set[int]:
-    return {get(url, "/health").json["worker"] for _ in range(20)}
-
-
-def _pids(process: Running, worker: int) -> list[int]:
-    """Of a worker's processes so far, the newest last."""
-    found = re.findall(rf"worker_started worker={worker} pid=(\d+)", process.err)
-    return [int(pid) for pid in found]
-
-
-def _is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
 
 
 def _slowly(url: str) -> int:
     return ask(url, "a", messages=[{"role": "user", "content": "slowly"}]).status
-
-
-def test_a_killed_worker_comes_back_and_the_other_one_answers(
-    models: RawServer, tmp_path: Path
-) -> None:
-    with _two_workers(tmp_path, models) as (process, url):
-        (victim,) = _pids(process, 2)
-        os.kill(victim, signal.SIGKILL)
-        process.said("worker_died worker=2 exit=-9")
-        assert [ask(url, "a").status for _ in range(10)] == [200] * 10
-        assert eventually(lambda: len(_pids(process, 2)) == 2)
-        assert eventually(lambda: _workers_seen(url) == {1, 2})
-        process.signal(signal.SIGTERM)
-        assert process.wait() == 0
-        assert all(_is_gone(pid) for worker in (1, 2) for pid in _pids(process, worker))
-
-
-def test_a_killed_worker_loses_only_what_it_had_in_flight(
-    models: RawServer, tmp_path: Path
-) -> None:
-    with _two_workers(tmp_path, models) as (process, url), ThreadPoolExecutor(16) as threads:
-        answers = [threads.submit(_slowly, url) for _ in range(16)]
-        assert models.wait_for(lambda server: len(server.requests) == 16)
-        os.kill(_pids(process, 1)[0], signal.SIGKILL)
-        lost = sum(answer.exception() is not None for answer in answers)
-        assert [a.result() for a in answers if a.exception() is None] == [200] * (16 - lost)
-        assert models.wait_for(lambda server: server.aborted == lost)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
@@ -114,7 +64,7 @@ def test_a_signal_to_all_of_them_counts_once(
         answers = [threads.submit(_slowly, url) for _ in range(4)]
         assert models.wait_for(lambda server: len(server.requests) == 4)
         for worker in (1, 2):
-            os.kill(_pids(process, worker)[0], number)
+            os.kill(pids_of(process, worker)[0], number)
         process.signal(number)
         assert [answer.result() for answer in answers] == [200] * 4
         assert process.wait() == code
@@ -150,35 +100,37 @@ def test_every_worker_reloads_once_on_sighup_and_once_on_a_changed_file(
 def test_metrics_are_summed_and_those_of_a_dead_worker_stay(
     models: RawServer, tmp_path: Path
 ) -> None:
-    folders = set(Path(tempfile.gettempdir()).glob("consilience-*"))
     with _two_workers(tmp_path, models) as (process, url):
         assert [ask(url, "a").status for _ in range(20)] == [200] * 20
         assert {scraped(url).value("upstream_calls_total", model="a") for _ in range(10)} == {20}
         with pending(url, "a", messages=[{"role": "user", "content": "never"}]):
             assert eventually(lambda: scraped(url).value("calls_in_flight") == 1)
-            victims = _pids(process, 1), _pids(process, 2)
-            for (pid,) in victims:
+            victims = (*pids_of(process, 1), *pids_of(process, 2))
+            environment = Path(f"/proc/{victims[0]}/environ").read_bytes().split(b"\0")
+            for pid in victims:
                 os.kill(pid, signal.SIGKILL)
             process.said("worker_died worker=1")
             process.said("worker_died worker=2")
-        assert eventually(lambda: len(_pids(process, 1)) == len(_pids(process, 2)) == 2)
-        assert eventually(lambda: _workers_seen(url) == {1, 2})
+        assert eventually(lambda: len(pids_of(process, 1)) == len(pids_of(process, 2)) == 2)
+        assert eventually(lambda: workers_seen(url) == {1, 2})
         after = scraped(url)
         assert after.value("upstream_calls_total", model="a", outcome="ok") == 20
         assert after.value("calls_in_flight") == 0
         assert after.value("build_info") == 1
-        assert set(Path(tempfile.gettempdir()).glob("consilience-*")) > folders
+        (named,) = (line for line in environment if line.startswith(b"PROMETHEUS_MULTIPROC_DIR="))
+        folder = Path(named.partition(b"=")[2].decode())
+        assert folder.stat().st_mode & 0o777 == 0o700
         process.signal(signal.SIGTERM)
         assert process.wait() == 0
-    assert set(Path(tempfile.gettempdir()).glob("consilience-*")) <= folders
+    assert not folder.exists()
 
 
 def test_workers_end_when_their_parent_is_killed(models: RawServer, tmp_path: Path) -> None:
     with _two_workers(tmp_path, models) as (process, _):
         process.signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-        pids = [*_pids(process, 1), *_pids(process, 2)]
-        assert eventually(lambda: all(_is_gone(pid) for pid in pids))
+        pids = [*pids_of(process, 1), *pids_of(process, 2)]
+        assert eventually(lambda: all(is_gone(pid) for pid in pids))
 
 
 def test_what_is_wrong_at_the_start_is_said_once(tmp_path: Path) -> None:

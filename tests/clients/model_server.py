@@ -31,6 +31,8 @@ class Answer:
     """The connection breaks after this many pieces; of a whole answer, half of it gets out."""
     held_after: int | None = None
     """The stream stops after this many pieces until `ModelServer.release`."""
+    silent: bool = False
+    """Nothing comes at all until `ModelServer.release`, and then the connection breaks."""
 
     @property
     def message(self) -> dict[str, Any]:
@@ -144,7 +146,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(raw)
         self.models.calls.append(body)
         answer = self.models.script[body["model"]](body)
-        if answer.status != 200:
+        if answer.silent:
+            self.models.wait_for_release()
+            self._break()
+        elif answer.status != 200:
             self._send(answer.status, json.dumps(ERROR_BODY).encode())
         elif body.get("stream"):
             self._stream(body["model"], answer)

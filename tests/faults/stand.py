@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,7 +37,7 @@ class Stand:
         self.steps, self.times = steps, times
         self.calls.clear()
 
-    def script(self, request: Received) -> Sequence[Step]:
+    def script(self, request: Received) -> Iterable[Step]:
         if request.json["model"] != "faulty":
             return _GOOD(request)
         self.calls.append(request)
@@ -74,7 +74,7 @@ def fault_stand() -> Iterator[Stand]:
     with ExitStack() as stack:
         made: list[Stand] = []
 
-        def script(request: Received) -> Sequence[Step]:
+        def script(request: Received) -> Iterable[Step]:
             return made[0].script(request)
 
         server = stack.enter_context(raw_server(script))

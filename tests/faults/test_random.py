@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,7 +27,7 @@ def test_F35_any_faults_at_once(  # noqa: N802  # named after the fault
     draw = random.Random(35)  # noqa: S311  # repeatable on purpose
     faults = [fault for fault in FAULTS if fault.id in QUICK]
 
-    def script(request: Received) -> Sequence[Step]:
+    def script(request: Received) -> Iterable[Step]:
         stream = bool(request.json.get("stream"))
         fault = draw.choice(faults)
         steps = fault.streamed if stream else fault.whole

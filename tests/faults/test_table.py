@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from support.client import Response
 
 from .fault import STAGES, Case
 from .stand import ANSWER, KEY, Stand
-from .table import CASES, ELSEWHERE, FAULTS
+from .table import CASES, ELSEWHERE, FAULTS, NO_SUCH_STORE
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
@@ -33,10 +35,16 @@ def test_a_fault(stand: Stand, case: Case, caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_every_fault_has_its_place() -> None:
-    here = {fault.id for fault in FAULTS}
-    assert here | ELSEWHERE.keys() == {f"F{n:02}" for n in range(1, 36)}
-    assert not here & ELSEWHERE.keys()
+    places = [*{fault.id for fault in FAULTS}, *ELSEWHERE, *NO_SUCH_STORE]
+    assert sorted(places) == [f"F{n:02}" for n in range(1, 36)]
     assert len({case.id for case in CASES}) == len(CASES)
+
+
+def test_what_is_played_elsewhere_is_a_test_there() -> None:
+    for fault, where in ELSEWHERE.items():
+        file = where.rpartition(": ")[2]
+        if file != "no test yet":
+            assert f"def test_{fault}_" in Path(__file__).with_name(file).read_text()
 
 
 def test_every_cell_is_a_case_or_says_why_it_cannot_be() -> None:

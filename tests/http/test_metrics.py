@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from consilience.errors import UpstreamStatusError
 from consilience.telemetry import metrics
 from consilience.telemetry.metrics import MOST_VALUES, Family, Names
 from consilience.upstream.scripted import Reply, ScriptedUpstream
-from support.client import ask, eventually, get, opened, pending, send
+from support.client import ask, eventually, get, pending, send
 from support.keys import bearer, keyed_yaml, made_key
 from support.live import fusion_yaml, live_gateway
 from support.metrics import scraped
@@ -174,18 +173,6 @@ def test_metrics_wait_for_no_room_and_show_who_does() -> None:
         before = scraped(url)
         assert ask(url, "j").status == 503
         assert scraped(url).since(before, "errors_total", code="overloaded") == 1
-
-
-def test_a_scraper_that_does_not_read_holds_up_nobody() -> None:
-    with live_gateway(fusion_yaml(), ScriptedUpstream(fusion_script())) as url:
-        host, _, port = url.removeprefix("http://").partition(":")
-        with socket.create_connection((host, int(port))) as idle:
-            for _ in range(100):
-                idle.sendall(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")
-                scraped(url)
-            assert ask(url, FUSION).status == 200
-            with opened(url, FUSION) as stream:
-                assert list(stream.data())[-1] == "[DONE]"
 
 
 def test_what_clients_choose_makes_no_series() -> None:

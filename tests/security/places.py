@@ -6,7 +6,7 @@ Three words: `SECRET` must appear nowhere, `SAID` (what upstreams say beside ans
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from support.chat_server import chat_server
@@ -53,7 +53,7 @@ FAULTS: dict[str, Sequence[Step]] = {
 }
 
 
-def script(request: Received) -> Sequence[Step]:
+def script(request: Received) -> Iterable[Step]:
     """Plays the fault that the model is named after; other models answer."""
     if request.method == "GET":
         return [json_answer(_ERROR, status=401, headers=_HEADERS)]

@@ -50,8 +50,19 @@ def run(
     stdin: bytes = b"",
 ) -> Result:
     """Runs a command as a process, in an environment without keys."""
-    done = subprocess.run(  # noqa: S603  # our own command
-        _command(arguments),
+    return run_module("consilience", *arguments, cwd=cwd, env=env, stdin=stdin)
+
+
+def run_module(
+    module: str,
+    *arguments: object,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+) -> Result:
+    """`run`, of any module that does something with the command line."""
+    done = subprocess.run(  # noqa: S603  # our own modules
+        [sys.executable, "-m", module, *map(str, arguments)],
         cwd=cwd,
         env=environment(cwd, env),
         input=stdin,
@@ -126,11 +137,18 @@ runpy.run_module("consilience", run_name="__main__", alter_sys=True)
 
 @contextmanager
 def started(
-    *arguments: object, cwd: Path, env: Mapping[str, str] | None = None
+    *arguments: object, cwd: Path, env: Mapping[str, str] | None = None, first: str = ""
 ) -> Iterator[Running]:
-    """Starts a command as a process; kills it at the end if it is still there."""
+    """Starts a command as a process; kills it at the end if it is still there.
+
+    Args:
+        arguments: of the command.
+        cwd: where it runs.
+        env: more of its environment.
+        first: Python that the process runs before anything else.
+    """
     process = subprocess.Popen(  # noqa: S603  # our own command
-        [sys.executable, "-c", _HEARING_INTERRUPTS, *map(str, arguments)],
+        [sys.executable, "-c", f"{first}\n{_HEARING_INTERRUPTS}", *map(str, arguments)],
         cwd=cwd,
         env=environment(cwd, env),
         stdin=subprocess.DEVNULL,
@@ -150,10 +168,6 @@ def started(
         assert process.stderr is not None
         process.stderr.close()
     assert "Traceback" not in running.err, running.err
-
-
-def _command(arguments: tuple[object, ...]) -> list[str]:
-    return [sys.executable, "-m", "consilience", *map(str, arguments)]
 
 
 def _checked(result: Result) -> Result:

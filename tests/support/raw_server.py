@@ -5,8 +5,9 @@ with raw_server(lambda request: [json_answer(completion("hi"))]) as server:
     ...  # server.url, server.requests, server.connections, server.aborted
 ```
 
-A script gives the steps of one response: bytes are sent, a number is slept, `CLOSE`, `RESET` and
-`HANG` do what they say. After the last step the connection is kept open for the next request.
+A script gives the steps of one response, as a generator if what comes next is not known yet:
+bytes are sent, a number is slept, `CLOSE`, `RESET` and `HANG` do what they say. After the last
+step the connection is kept open for the next request.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -56,7 +57,7 @@ class Received:
         return json.loads(self.body)
 
 
-Script = Callable[[Received], Sequence[Step]]
+Script = Callable[[Received], Iterable[Step]]
 
 
 @dataclass(slots=True)
@@ -64,6 +65,8 @@ class RawServer:
     """What the server saw. Safe to read from any thread."""
 
     script: Script
+    buffer: int | None = None
+    """Bytes that the kernel takes of what is sent; None: as many as it likes."""
     port: int = 0
     connections: int = 0
     aborted: int = 0
@@ -94,6 +97,9 @@ class RawServer:
     async def serve(self, *, task_status: TaskStatus[int]) -> None:
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
         async with listener:
+            if self.buffer is not None:
+                bound = listener.extra(SocketAttribute.raw_socket)  # noqa: S610  # no Django
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.buffer)
             self.port = listener.extra(SocketAttribute.local_port)  # noqa: S610  # no Django
             task_status.started(self.port)
             await listener.serve(self._connection)
@@ -128,7 +134,7 @@ class RawServer:
                 self.active -= 1
                 self._changed.notify_all()
 
-    async def _respond(self, stream: SocketStream, steps: Sequence[Step]) -> bool:
+    async def _respond(self, stream: SocketStream, steps: Iterable[Step]) -> bool:
         going_on = False
         async with anyio.create_task_group() as group:
             group.start_soon(self._watch, stream, group.cancel_scope)
@@ -146,7 +152,7 @@ class RawServer:
         response.cancel()
 
 
-async def _carry_out(steps: Sequence[Step], stream: SocketStream) -> bool:
+async def _carry_out(steps: Iterable[Step], stream: SocketStream) -> bool:
     for step in steps:
         match step:
             case bytes():
@@ -175,14 +181,17 @@ async def _read_request(reader: BufferedByteReceiveStream, number: int) -> Recei
 
 
 @contextmanager
-def raw_server(script: Script | Sequence[Step]) -> Iterator[RawServer]:
+def raw_server(
+    script: Script | Sequence[Step], *, buffer: int | None = None
+) -> Iterator[RawServer]:
     """Runs a server in a thread of its own.
 
     Args:
         script: gives the steps for each request; or the steps that every request gets.
+        buffer: bytes that the kernel takes of what is sent, if not as many as it likes.
     """
     steps = script if callable(script) else None
-    server = RawServer(steps or (lambda _request: script))  # type: ignore[arg-type,return-value]
+    server = RawServer(steps or (lambda _request: script), buffer)  # type: ignore[arg-type,return-value]
     with start_blocking_portal() as portal:
         future, _ = portal.start_task(server.serve)
         try:

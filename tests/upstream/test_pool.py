@@ -560,3 +560,49 @@ async def test_an_unknown_cost_is_none(
 def test_a_model_without_member_has_no_cost() -> None:
     members: Mapping[str, Member] = {}
     assert Pool(members).cost("small", Usage(1, 1, 2)) is None
+
+
+class _CancelledWhileFailing(ScriptedUpstream):
+    """Fails in the very turn of the event loop in which whoever asks is cancelled."""
+
+    scope: anyio.CancelScope | None = None
+
+    async def complete(self, request: ChatRequest) -> Any:
+        assert self.scope is not None
+        self.scope.cancel()
+        return await super().complete(request)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_who_is_cancelled_before_a_call_asks_nobody(hello: ChatRequest, stream: bool) -> None:
+    upstream = ScriptedUpstream("hi")
+    pool = _pool((upstream, 1))
+
+    async def ask() -> None:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            if stream:
+                _ = [chunk async for chunk in pool.stream(hello)]
+            else:
+                await pool.complete(hello)
+        assert scope.cancelled_caught
+
+    run(ask)
+    assert upstream.calls == []
+
+
+@pytest.mark.parametrize("failure", [_status(429, 2.0), GONE, TLS, TIMED_OUT])
+def test_who_is_cancelled_as_a_call_fails_is_cancelled_and_not_told_a_failure(
+    hello: ChatRequest, failure: UpstreamError
+) -> None:
+    upstream = _CancelledWhileFailing(lambda _: failure)
+    pool = _pool((upstream, 1), retries=2)
+
+    async def ask() -> None:
+        with anyio.CancelScope() as upstream.scope:
+            await pool.complete(hello)
+        assert upstream.scope is not None
+        assert upstream.scope.cancelled_caught
+
+    run(ask)
+    assert len(upstream.calls) == 1

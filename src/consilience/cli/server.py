@@ -36,7 +36,7 @@ from ..live import Fingerprint, LiveGateway, watch
 from .console import err
 from .introduction import introduce
 from .setup import FoundConfig
-from .stop import READY, Stop, listen_to_parent, listen_to_signals
+from .stop import READY, Stop, ignore_hang_up, listen_to_parent, listen_to_signals
 
 if sys.platform != "win32":
     import resource
@@ -163,8 +163,11 @@ async def run_server(
             ws="none",
         )
         if line is None:
-            await introduce(found, bound.getsockname()[:2])
+            # before the address is told: who reads it may signal at once
             listen_to_signals(stop)
+            if found.path is not None:
+                ignore_hang_up()  # until `_keep_up` reloads on it
+            await introduce(found, bound.getsockname()[:2])
         else:
             listen_to_parent(stop, line)
             with suppress(OSError):  # the parent is gone, and that is heard in a moment

@@ -65,6 +65,12 @@ def listen_to_signals(stop: Stop) -> None:
         signal.signal(number, note)
 
 
+def ignore_hang_up() -> None:
+    """Has SIGHUP do nothing until somebody listens to it."""
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 def listen_to_parent(stop: Stop, line: Connection) -> None:
     """Has the parent's commands ask for the end, and so its death.
 

@@ -20,6 +20,7 @@ from ..telemetry.log import configure
 from .console import report, use_any_encoding
 from .server import run_server
 from .setup import FoundConfig, named_config
+from .stop import ignore_hang_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def work(plan: Plan, number: int, line: Connection, bound: socket.socket) -> Non
     use_any_encoding()
     plan.logs.begin()
     # the parent tells by its line; until somebody listens, neither a hang-up nor Ctrl-C may kill
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    ignore_hang_up()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         sys.exit(run_here(plan.load(), bound, number, line))

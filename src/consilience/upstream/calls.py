@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Protocol, Self
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from ..chat.codec import Body
 from ..chat.completion import Completion, Usage
@@ -124,6 +125,7 @@ class Calls:
         """
         with self._trial(request.model, longest_wait_s) as trial:
             while True:
+                await checkpoint_if_cancelled()  # a call could be sent without any wait
                 try:
                     with trial.attempt() as upstream:
                         completion = await upstream.complete(request)
@@ -148,6 +150,7 @@ class Calls:
             while True:
                 held: list[Body] | None = []
                 usage: object = None
+                await checkpoint_if_cancelled()
                 try:
                     with trial.attempt() as upstream:
                         async with aclosing(upstream.stream(request)) as chunks:
@@ -279,6 +282,8 @@ class _Trial:
         Raises:
             UpstreamError: the same, when there is to be no next attempt.
         """
+        # who is cancelled has no time left: that is no failure of the model
+        await checkpoint_if_cancelled()
         if self._was_stale(exc):
             return
         seconds = self._pause_s(exc)

@@ -14,6 +14,9 @@ from .answer import finishes
 from .foreign import our_errors
 from .limits import Limits
 
+READ_BYTES = 64 * 1024
+"""Taken at a time, so that a client that reads slowly keeps no more of an answer in parsed form."""
+
 
 class Events:
     """The events of a streamed response up to its end mark."""
@@ -52,7 +55,7 @@ class Events:
             seconds = self._first_by - anyio.current_time()
         with our_errors(self._model), anyio.fail_after(seconds):
             while not events and not self._over:
-                piece = await self._response.content.readany()
+                piece = await self._response.content.read(READ_BYTES)
                 events = self._decoder.feed(piece) if piece else self._decoder.flush()
                 self._over = not piece
                 self._size += len(piece)

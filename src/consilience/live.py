@@ -24,6 +24,12 @@ from .telemetry import metrics
 from .telemetry.log import log
 
 
+class OpenToAllError(ConsilienceError):
+    """A configuration would take the last client key from a gateway that others can reach."""
+
+    code = "open_to_all"
+
+
 @dataclass(frozen=True, slots=True)
 class ReloadState:
     """How reloading went so far; for `/health`."""
@@ -44,14 +50,21 @@ class ReloadState:
 class LiveGateway:
     """Holds the gateway that new requests go to. Open it with `async with`."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, *, stays_locked: bool = False) -> None:
+        """
+        Args:
+            gateway: the first one.
+            stays_locked: whether no configuration may come into service that wants no client key:
+                others than this machine can connect, and nobody said `--no-auth`.
+        """
         self._current = gateway
+        self._stays_locked = stays_locked
         self._retiring: TaskGroup | None = None
         self._reloading = anyio.Lock()
         self.state = ReloadState()
 
     async def __aenter__(self) -> Self:
-        await self._current.open()
+        await self._open(self._current)
         self._retiring = anyio.create_task_group()
         await self._retiring.__aenter__()
         return self
@@ -66,6 +79,16 @@ class LiveGateway:
             self._retiring.cancel_scope.cancel()
             await self._retiring.__aexit__(kind, exc, traceback)
         await self._current.aclose()
+
+    async def _open(self, gateway: Gateway) -> None:
+        await gateway.open()
+        if self._stays_locked and not gateway.guard.protected:
+            await gateway.aclose()
+            raise OpenToAllError(
+                "other machines can connect, and no client key is left in the configuration: set"
+                " listeners[].api_keys, make a key (consilience keys create NAME), or restart with"
+                " --no-auth"
+            )
 
     def current(self) -> Gateway:
         """Gives the gateway for a new request; hold it with `Gateway.in_use`."""
@@ -94,10 +117,10 @@ class LiveGateway:
         """Opens a gateway and puts it into service; the old one closes when nobody uses it.
 
         Raises:
-            ConsilienceError: it cannot be opened; the old one goes on.
+            ConsilienceError: it cannot be opened, or would let anybody in; the old one goes on.
         """
         gateway.guard.follow(self._current.guard)
-        await gateway.open()
+        await self._open(gateway)
         old, self._current = self._current, gateway
         # the limits hold for the process: what is in flight on the old one counts on
         gateway.admission = old.admission

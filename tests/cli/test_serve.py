@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.client import pending, send
+from support.client import ask, eventually, pending, send
 from support.command import Running, invoke, run, started, written
 from support.live import fusion_yaml, model_yaml
 from support.raw_server import HANG, RawServer, raw_server
@@ -166,6 +166,39 @@ def test_serve_lets_other_machines_in_with_keys(upstream: RawServer, tmp_path: P
     assert (refused, answered) == (401, (200, "says j"))
     assert "-H 'authorization: Bearer YOUR_KEY'" in gateway.err
     assert "canary" not in gateway.err
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reload_does_not_take_the_last_key_from_a_gateway_that_others_can_reach(
+    upstream: RawServer, tmp_path: Path, workers: int
+) -> None:
+    locked = fusion_yaml(base_url=upstream.base_url, listener="api_keys: [sk-1]")
+    path = written(tmp_path, locked)
+    options = ("--host", "0.0.0.0", "--port", 0, "--workers", workers)
+    with started("serve", "-c", path, *options, cwd=tmp_path) as gateway:
+        url = url_of(gateway)
+        path.write_text(fusion_yaml(base_url=upstream.base_url), encoding="utf-8")
+        line = gateway.said("config_reload_failed.*")[0]
+        assert "listeners[].api_keys" in line
+        assert "--no-auth" in line
+        assert ask(url, "j").status == 401
+        assert ask(url, "j", {"authorization": "Bearer sk-1"}).status == 200
+        path.write_text(locked.replace("sk-1", "sk-2"), encoding="utf-8")
+        gateway.said("config_reloaded")
+        assert eventually(lambda: ask(url, "j", {"authorization": "Bearer sk-2"}).status == 200)
+
+
+def test_a_reload_may_open_a_gateway_that_was_told_so_or_that_only_this_machine_reaches(
+    upstream: RawServer, tmp_path: Path
+) -> None:
+    locked = fusion_yaml(base_url=upstream.base_url, listener="api_keys: [sk-1]")
+    for options in (("--host", "0.0.0.0", "--no-auth"), ("--host", "127.0.0.1")):
+        path = written(tmp_path, locked)
+        with started("serve", "-c", path, *options, "--port", 0, cwd=tmp_path) as gateway:
+            url = url_of(gateway)
+            path.write_text(fusion_yaml(base_url=upstream.base_url), encoding="utf-8")
+            gateway.said("config_reloaded")
+            assert ask(url, "j").status == 200
 
 
 def test_serve_says_how_to_get_a_model_that_is_not_here(tmp_path: Path) -> None:

@@ -67,14 +67,16 @@ def serve(
         return FAILED
     with bound:
         if workers > 1:
-            return _with_workers(workers, found, bound, logs)
+            return _with_workers(workers, found, bound, logs, no_auth=no_auth)
         try:
-            return run_here(found, bound)
+            return run_here(found, bound, no_auth=no_auth)
         except ConsilienceError as exc:
             return report(exc)
 
 
-def _with_workers(count: int, found: FoundConfig, bound: socket.socket, logs: Logs) -> int:
+def _with_workers(
+    count: int, found: FoundConfig, bound: socket.socket, logs: Logs, *, no_auth: bool
+) -> int:
     if sys.platform == "win32":
         err.print("error: --workers needs a system on which processes can share a socket")
         return USAGE
@@ -83,7 +85,7 @@ def _with_workers(count: int, found: FoundConfig, bound: socket.socket, logs: Lo
 
     bound.listen(BACKLOG)
     where = bound.getsockname()[:2]
-    plan = Plan(found.path, found.text, found.config.source, found.notes, logs)
+    plan = Plan(found.path, found.text, found.config.source, found.notes, logs, no_auth)
     with counted_together() as uncount:
         return Workers(
             count,

@@ -26,7 +26,7 @@ import uvicorn
 
 from ..app import app_of
 from ..config import load_config
-from ..config.root import Config
+from ..config.root import Config, is_loopback
 from ..gateway import Gateway
 from ..http.drain import Drain
 from ..http.metrics import keep_levels
@@ -131,6 +131,7 @@ async def run_server(
     found: FoundConfig,
     bound: socket.socket,
     *,
+    no_auth: bool,
     worker: int | None = None,
     line: Connection | None = None,
 ) -> int:
@@ -142,13 +143,15 @@ async def run_server(
     Args:
         found: the configuration.
         bound: a bound socket.
+        no_auth: whether it may serve others than this machine without any key.
         worker: which of several processes this is, from 1.
         line: to the parent, when there is one.
 
     Raises:
         ConsilienceError: the gateway cannot be opened.
     """
-    async with LiveGateway(Gateway(found.config)) as live:
+    stays_locked = not no_auth and not is_loopback(str(bound.getsockname()[0]))
+    async with LiveGateway(Gateway(found.config), stays_locked=stays_locked) as live:
         bound.listen(BACKLOG)  # who reads the address can connect at once
         drain = Drain()
         stop = Stop(drain)

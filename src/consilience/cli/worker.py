@@ -46,6 +46,7 @@ class Plan:
     source: str
     notes: tuple[str, ...]
     logs: Logs
+    no_auth: bool
 
     def load(self) -> FoundConfig:
         """Loads the file as it is now; without one, the text.
@@ -62,6 +63,8 @@ class Plan:
 def run_here(
     found: FoundConfig,
     bound: socket.socket,
+    *,
+    no_auth: bool,
     worker: int | None = None,
     line: Connection | None = None,
 ) -> int:
@@ -69,7 +72,7 @@ def run_here(
     use_uvloop = importlib.util.find_spec("uvloop") is not None
 
     async def run() -> int:
-        return await run_server(found, bound, worker=worker, line=line)
+        return await run_server(found, bound, no_auth=no_auth, worker=worker, line=line)
 
     return anyio.run(run, backend_options={"use_uvloop": use_uvloop})
 
@@ -82,7 +85,8 @@ def work(plan: Plan, number: int, line: Connection, bound: socket.socket) -> Non
     ignore_hang_up()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        sys.exit(run_here(plan.load(), bound, number, line))
+        found = plan.load()
+        sys.exit(run_here(found, bound, no_auth=plan.no_auth, worker=number, line=line))
     except ConsilienceError as exc:
         sys.exit(report(exc))
 

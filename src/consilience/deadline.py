@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .errors import InvalidRequestError
+from .errors import DeadlineExceededError, InvalidRequestError
 
 TIMEOUT_HEADER = "x-request-timeout-ms"
 _MOST_DIGITS = 12
@@ -32,3 +32,10 @@ def request_seconds(headers: Mapping[str, str], most_s: float) -> float:
             param=TIMEOUT_HEADER,
         )
     return min(int(digits) / 1000, most_s)
+
+
+def late(seconds: float) -> DeadlineExceededError:
+    """Gives the error for a request that took longer than it may."""
+    return DeadlineExceededError(
+        f"no answer within the {seconds:g} seconds that a request may take"
+    )

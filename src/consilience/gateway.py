@@ -23,9 +23,9 @@ from .backends import LocalServer, build_pool, local_models, prices_of
 from .chat.request import ChatRequest, gateways_passed
 from .config.root import Config
 from .course import Run
-from .deadline import request_seconds
+from .deadline import late, request_seconds
 from .delivery import Delivery, Emit
-from .errors import ConsilienceError, DeadlineExceededError
+from .errors import ConsilienceError
 from .event_stream import EventStream
 from .limits.guard import Guard
 from .loopers import LOOPERS
@@ -91,7 +91,8 @@ class Gateway:
         self._upstream = upstream
         self._new_id = new_id
         self._unix_time = unix_time
-        self._timeout_s = config.listeners[0].timeout_s
+        self.timeout_s = config.listeners[0].timeout_s
+        """Seconds that a request may take."""
         self._limits = config.global_.gateway
         self._pool: Pool | None = None
         self._client: aiohttp.ClientSession | None = None
@@ -231,7 +232,7 @@ class Gateway:
         """Routes, prepares, deliberates and delivers one request."""
         pool = self._pool or await self.open()
         begun, exactly_begun = anyio.current_time(), time.perf_counter()
-        timeout_s = request_seconds(headers, self._timeout_s)
+        timeout_s = request_seconds(headers, self.timeout_s)
         request = at_depth(self.parse(body), headers)
         gateways_passed.set(request.depth)
         self.guard.check_models(request)
@@ -283,7 +284,7 @@ class Gateway:
             with anyio.fail_after(timeout_s):
                 route = await self.router.route(request, headers)
         except TimeoutError as exc:
-            raise _late(timeout_s) from exc
+            raise late(timeout_s) from exc
         if route.signals is not None:
             metrics.ROUTING_SECONDS.of().observe(time.perf_counter() - begun)
             for key, result in route.signals.items():
@@ -338,7 +339,7 @@ class Gateway:
         while isinstance(exc, ExceptionGroup) and len(exc.exceptions) == 1:
             exc = exc.exceptions[0]
         if isinstance(exc, TimeoutError):
-            exc = _late(run.timeout_s)
+            exc = late(run.timeout_s)
         if isinstance(exc, ConsilienceError):
             if exc.status != 429:
                 exc.spent = exc.spent or run.spent
@@ -369,12 +370,6 @@ class Gateway:
         pool = build_pool(self.config, session, local)
         await self._open.enter_async_context(checking(pool.checks, session))
         return pool
-
-
-def _late(timeout_s: float) -> DeadlineExceededError:
-    return DeadlineExceededError(
-        f"no answer within the {timeout_s:g} seconds that a request may take"
-    )
 
 
 async def _unwatched(event: Event) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import urlsplit
 
 import anyio
 import pytest
@@ -17,8 +21,10 @@ from consilience.explain import SelectionStatus, explain
 from consilience.gateway import Gateway
 from consilience.http.eval import evaluated_request
 from consilience.upstream.scripted import ScriptedUpstream
-from support.client import Response, get, post
+from support.client import Response, eventually, get, post
 from support.live import live_gateway
+from support.meanings import WordEncoder
+from support.raw_server import HANG, RawServer, Received, Step, json_answer, raw_server
 from support.routing_parts import routing_yaml
 
 EVAL = "/api/v1/eval"
@@ -174,3 +180,60 @@ def test_any_body_is_explained_or_refused(body: dict[str, Any], sound: bool) -> 
     except InvalidRequestError:
         return
     assert encode(told.as_body(trace=True))
+
+
+HANGING = """\
+version: v0.3
+listeners: [{{name: http, port: 0, timeout: {timeout}}}]
+providers:
+  models: [{{name: m, backend_refs: [{{base_url: 'http://127.0.0.1:9/v1'}}]}}]
+routing:
+  signals: {{embeddings: [{{name: refunds, threshold: 0.7, candidates: [money back]}}]}}
+  decisions: [{{name: one, rules: {{type: embedding, name: refunds}}, modelRefs: [{{model: m}}]}}]
+global:
+  model_catalog: {{embeddings: {{semantic: {{endpoint: {{base_url: '{base_url}', model: e}}}}}}}}
+"""
+
+
+@pytest.fixture
+def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RawServer]:
+    """An embeddings endpoint that learns what is configured, and says nothing to requests."""
+    monkeypatch.setattr("consilience.signal_models.cache_dir", lambda: tmp_path / "models")
+
+    def script(request: Received) -> list[Step]:
+        rows = WordEncoder().encode(request.json["input"])
+        entries = [{"index": i, "embedding": row.tolist()} for i, row in enumerate(rows)]
+        return [json_answer({"data": entries})] if "money back" in request.json["input"] else [HANG]
+
+    with raw_server(script) as server:
+        yield server
+
+
+def test_a_client_that_leaves_a_dry_run_ends_what_it_asked(
+    hanging: RawServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    text = HANGING.format(base_url=hanging.base_url, timeout="300s")
+    with live_gateway(text) as url:
+        address = urlsplit(url)
+        body = encode({"text": "where is my parcel"})
+        head = f"POST {EVAL} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        with socket.create_connection((address.hostname, address.port)) as client:
+            client.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+            assert hanging.wait_for(lambda server: server.active == 1)
+        assert hanging.wait_for(lambda server: server.active == 0, 1.0)
+        assert eventually(lambda: [s for s in _statuses(caplog) if s == 499])
+
+
+def test_a_dry_run_ends_in_time(hanging: RawServer) -> None:
+    text = HANGING.format(base_url=hanging.base_url, timeout="300s")
+    with live_gateway(text) as url:
+        reply = evaluate(url, {"text": "where is my parcel"}, **{"x-request-timeout-ms": "100"})
+        assert (reply.status, reply.error["code"]) == (504, "deadline_exceeded")
+        wrong = evaluate(url, {"text": "x"}, **{"x-request-timeout-ms": "soon"})
+        assert (wrong.status, wrong.error["param"]) == (400, "x-request-timeout-ms")
+
+
+def _statuses(caplog: pytest.LogCaptureFixture) -> list[int]:
+    lines = [r for r in list(caplog.records) if r.getMessage() == "request"]
+    return [getattr(line, "fields", {})["status"] for line in lines]

@@ -6,13 +6,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
+import anyio
 from starlette.types import Receive, Scope, Send
 
 from ..chat.request import ChatRequest, decode_body
+from ..deadline import late, request_seconds
 from ..errors import InvalidRequestError
-from ..explain import explain
+from ..explain import Explanation, explain
 from ..gateway import Gateway
 from .body import headers_of, read_json_body
+from .disconnect import unless_disconnected
+from .drain import Drain
 from .errors import send_json
 
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
@@ -24,25 +28,43 @@ _NOT_SENT = (*_PLAIN, "options")
 class EvalEndpoint:
     """The dry run as an ASGI application."""
 
-    def __init__(self, gateway: Callable[[], Gateway]) -> None:
+    def __init__(self, gateway: Callable[[], Gateway], drain: Drain) -> None:
         """
         Args:
             gateway: gives the gateway to use; asked once a request.
+            drain: ends what is in flight when the process must end.
         """
         self._gateway = gateway
+        self._drain = drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gateway = self._gateway()
+        with gateway.in_use():
+            await self._answer(gateway, scope, receive, send)
+
+    async def _answer(self, gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
         headers = headers_of(scope)
         settings = gateway.config.global_.gateway
         body = decode_body(await read_json_body(headers, receive, settings))
         request, traced = evaluated_request(body, gateway), _wants_trace(scope, body)
         gateway.guard.check_models(request)
-        explanation = await explain(gateway.router, gateway.config, request, headers)
-        # a name that leads nowhere is the client's own text
-        known = request.model if explanation.route is not None else None
-        scope["state"]["log"] = {"model": known, "dry_run": explanation.status}
-        await send_json(send, explanation.as_body(trace=traced))
+        seconds = request_seconds(headers, gateway.timeout_s)
+
+        async def explained() -> Explanation:
+            try:
+                with anyio.fail_after(seconds):  # signals may wait for what they ask
+                    return await explain(gateway.router, gateway.config, request, headers)
+            except TimeoutError as exc:
+                raise late(seconds) from exc
+
+        async def respond() -> None:
+            explanation = await self._drain.unless_over(explained)
+            # a name that leads nowhere is the client's own text
+            known = request.model if explanation.route is not None else None
+            scope["state"]["log"] = {"model": known, "dry_run": explanation.status}
+            await send_json(send, explanation.as_body(trace=traced))
+
+        await unless_disconnected(receive, respond)
 
 
 def evaluated_request(body: object, gateway: Gateway) -> ChatRequest:

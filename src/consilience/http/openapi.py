@@ -74,7 +74,7 @@ def _eval() -> dict[str, Any]:
         "responses": {
             "200": {"description": "The explanation", "content": _json("Explanation")},
             **_errors("400", "401", "403", "404", "405", "408", "413", "414", "415", "429"),
-            **_errors("431", "500"),
+            **_errors("431", "500", "503", "504"),
         },
     }
 

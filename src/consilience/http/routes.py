@@ -29,7 +29,7 @@ def build_router(live: LiveGateway, version: str, process: Process) -> Router:
             Route("/v1/chat/completions", ChatEndpoint(gateway, process.drain), methods=["POST"]),
             Route("/v1/models", inventory.models, methods=["GET"]),
             Route("/v1/models/{name:path}", inventory.model, methods=["GET"]),
-            Route("/api/v1/eval", EvalEndpoint(gateway), methods=["POST"]),
+            Route("/api/v1/eval", EvalEndpoint(gateway, process.drain), methods=["POST"]),
             Route("/health", inventory.health, methods=["GET"]),
             Route("/ready", inventory.ready, methods=["GET"]),
             Route(METRICS_PATH, MetricsEndpoint(live, version).answer, methods=["GET"]),

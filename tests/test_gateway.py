@@ -359,7 +359,9 @@ async def test_the_looper_endpoint_serves_models_without_backends() -> None:
     ("pricing", "price"),
     [
         ("{prompt_per_1m: 1.5, completion_per_1m: 2}", Price(Decimal("1.5"), Decimal(2))),
-        ("{completion_per_1m: 2}", Price(Decimal(0), Decimal(2))),
+        ("{prompt_per_1m: 0, completion_per_1m: 2}", Price(Decimal(0), Decimal(2))),
+        ("{completion_per_1m: 2}", None),
+        ("{prompt_per_1m: 2}", None),
         ("{prompt_per_1m: 0, completion_per_1m: 0}", Price(Decimal(0), Decimal(0))),
         ("{currency: EUR, prompt_per_1m: 1, completion_per_1m: 2}", None),
         ("{currency: USD}", None),

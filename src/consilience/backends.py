@@ -203,7 +203,7 @@ def price_of(pricing: Pricing | None) -> Price | None:
     """A model's price; None when it is unknown or not in dollars, which is not the same as free."""
     if pricing is None or pricing.currency not in _DOLLARS:
         return None
-    if not pricing.model_fields_set & {"prompt_per_1m", "completion_per_1m"}:
+    if not pricing.is_known:  # half a price would count the other half as nothing
         return None
     return Price(pricing.prompt_per_1m, pricing.completion_per_1m, pricing.cached_input_per_1m)
 

@@ -98,6 +98,14 @@ def _check_model(config: Config, model: ProviderModel, path: Path) -> Iterator[F
             "use the vendor's OpenAI-compatible address",
             warning=True,
         )
+    if model.pricing is not None and not model.pricing.is_known:
+        yield Finding(
+            (*path, "pricing"),
+            f'the price of "{model.name}" is unknown: it needs both `prompt_per_1m` and'
+            " `completion_per_1m`",
+            "0 is a price, too",
+            warning=True,
+        )
     if not model.backend_refs:
         yield from _check_served_by_looper(config, model, path)
         return

@@ -172,6 +172,11 @@ class Pricing(Section):
     cache_write_per_1m: Price | None = None
     """Prompt tokens written to the provider's cache; None: as `prompt_per_1m`."""
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it says what prompts cost and what answers cost, be it nothing."""
+        return self.model_fields_set >= {"prompt_per_1m", "completion_per_1m"}
+
 
 def _conditions(value: object) -> object:
     """Reads `a,b` as a list of names."""

@@ -16,7 +16,9 @@ from consilience.upstream.price import Price
 
 AT = datetime(2026, 11, 25, tzinfo=UTC)
 OPENAI = "https://api.openai.com/v1/chat/completions"
-LONG = Price(Decimal(3), Decimal(15), Decimal("0.3"), ((200, Price(Decimal(6), Decimal(20))),))
+LONG = Price(
+    Decimal(3), Decimal(15), Decimal("0.3"), tiers=((200, Price(Decimal(6), Decimal(20))),)
+)
 
 
 def config(model: str) -> str:

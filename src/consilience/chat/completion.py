@@ -61,6 +61,11 @@ class Usage:
         """Prompt tokens the upstream did not have to read again."""
         return self.prompt_details.get("cached_tokens", 0)
 
+    @property
+    def cache_write_tokens(self) -> int:
+        """Prompt tokens the upstream wrote to its cache, under whichever name it tells them."""
+        return max(self.prompt_details.get(name, 0) for name in _CACHE_WRITES)
+
     def as_body(self) -> dict[str, Any]:
         """Writes the OpenAI `usage` object; details only when something was counted."""
         body: dict[str, Any] = {
@@ -73,6 +78,9 @@ class Usage:
         if self.completion_details:
             body["completion_tokens_details"] = dict(self.completion_details)
         return body
+
+
+_CACHE_WRITES = ("cache_write_tokens", "cache_creation_tokens")
 
 
 @dataclass(frozen=True, slots=True)

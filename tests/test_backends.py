@@ -14,7 +14,7 @@ from consilience.upstream.balance import Member
 from consilience.upstream.http import new_session
 from consilience.upstream.retry import RetryPolicy
 from support.client import Response, ask, eventually
-from support.live import live_gateway
+from support.live import fusion_yaml, live_gateway
 from support.ports import closed_port
 from support.raw_server import (
     CLOSE,
@@ -26,6 +26,7 @@ from support.raw_server import (
     json_answer,
     raw_server,
 )
+from support.scripts import REPLY
 
 KEY = "sk-canary-1234567890"
 FINE: list[Step] = [json_answer(completion("here"))]
@@ -151,6 +152,44 @@ def test_a_request_that_needs_more_calls_than_it_may_make_is_a_400_before_any() 
     assert (reply.status, len(server.requests)) == (400, asked)
     assert "up to 4 upstream calls" in reply.error["message"]
     assert "max_upstream_calls allows 3" in reply.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("most", "degraded"),
+    [
+        (4, ["judge=call_limit", None]),
+        (5, ["judge=call_limit", None]),
+        (6, [None, None]),
+        (None, [None, None]),
+    ],
+)
+@pytest.mark.parametrize("budget", ["", "  budgets: {per_request_usd: 100}\n"])
+def test_asking_a_judge_in_other_words_never_takes_the_place_of_the_synthesis(
+    most: int | None, degraded: list[str | None], budget: str
+) -> None:
+    def script(request: Received) -> list[Step]:
+        if "response_format" in request.json:
+            refusal = {"error": {"message": "no", "param": "response_format"}}
+            return [json_answer(refusal, status=400)]
+        judges = request.json["messages"][0]["content"] != "hello" and request.json["model"] == "j"
+        first = len(request.json["messages"]) == 1
+        return [json_answer(completion(REPLY if judges and first else "fine"))]
+
+    limit = "" if most is None else f"max_upstream_calls: {most}"
+    priced = ", pricing: {prompt_per_1m: 1, completion_per_1m: 1}"
+    with raw_server(script) as server:
+        text = fusion_yaml(base_url=server.base_url, gateway=limit) + budget
+        if budget:
+            text = text.replace("}]}\n", f"}}]{priced}}}\n")
+        with live_gateway(text) as url:
+            # what it does not take may be learnt a step a request
+            replies = [ask(url, "vllm-sr/fusion") for _ in range(3)]
+            calls = len(server.requests)
+    assert {reply.status for reply in replies} == {200}
+    assert {reply.json["choices"][0]["message"]["content"] for reply in replies} == {"fine"}
+    told = [reply.headers.get("x-vsr-degraded") for reply in replies]
+    assert [told[0], told[-1]] == degraded
+    assert calls <= 3 * (most or 12)
 
 
 def test_a_model_that_is_down_for_long_costs_hardly_a_call_more_than_the_requests() -> None:

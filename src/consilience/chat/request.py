@@ -53,6 +53,9 @@ class ChatRequest:
     """How many Fusion gateways the request has gone through when it reaches an upstream; 0: none."""
     headers: HeaderChanges | None = None
     """What is different about the headers of its upstream calls; None: nothing."""
+    reworded: bool = False
+    """Whether it asks in other words for what the model has just refused: not a further call that was
+    planned, but the same one once more."""
 
     @classmethod
     def parse(cls, raw: bytes | bytearray, *, max_messages: int = 2000) -> ChatRequest:
@@ -138,6 +141,10 @@ class ChatRequest:
     def with_headers(self, changes: HeaderChanges) -> ChatRequest:
         """Gives a copy whose upstream calls carry changed headers."""
         return ChatRequest(self.body, self.depth, changes)
+
+    def in_other_words(self) -> ChatRequest:
+        """Gives it as one that says anew what was just refused."""
+        return ChatRequest(self.body, self.depth, self.headers, reworded=True)
 
     def with_user_text(self, text: str) -> ChatRequest:
         """Appends text to the last user turn, or as a new user turn when the last is not the user's.

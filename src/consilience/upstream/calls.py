@@ -51,9 +51,9 @@ class Allowance:
     _busy_s: float = field(default=0.0, init=False)
     _busy_since: float = field(default=0.0, init=False)
 
-    def enter(self) -> None:
-        """Takes in that a call begins."""
-        self.begun += 1
+    def enter(self, *, again: bool = False) -> None:
+        """Takes in that a call begins; `again`: one that was begun before, in other words."""
+        self.begun += not again
         if not self._at_work:
             self._busy_since = time.perf_counter()
         self._at_work += 1
@@ -123,7 +123,7 @@ class Calls:
             request: what to ask.
             longest_wait_s: seconds of a `Retry-After` that is still waited for.
         """
-        with self._trial(request.model, longest_wait_s) as trial:
+        with self._trial(request, longest_wait_s) as trial:
             while True:
                 await checkpoint_if_cancelled()  # a call could be sent without any wait
                 try:
@@ -146,7 +146,7 @@ class Calls:
             request: what to ask.
             longest_wait_s: seconds of a `Retry-After` that is still waited for.
         """
-        with self._trial(request.model, longest_wait_s) as trial:
+        with self._trial(request, longest_wait_s) as trial:
             while True:
                 held: list[Body] | None = []
                 usage: object = None
@@ -175,11 +175,20 @@ class Calls:
                     yield chunk
                 return
 
-    def _trial(self, model: str, longest_wait_s: float) -> _Trial:
+    def _trial(self, request: ChatRequest, longest_wait_s: float) -> _Trial:
+        model, reworded = request.model, request.reworded
         member = self._find(model)
         if member is None:
             raise UpstreamConnectionError("has no backend", model=model)
-        return _Trial(member, model, self.allowance, self._draw, self._meter, longest_wait_s)
+        return _Trial(
+            member,
+            model,
+            self.allowance,
+            self._draw,
+            self._meter,
+            longest_wait_s,
+            reworded=reworded,
+        )
 
 
 @dataclass(slots=True)
@@ -192,6 +201,8 @@ class _Trial:
     draw: Callable[[], float]
     meter: Meter | None = None
     longest_wait_s: float = LONGEST_WAIT_S
+    reworded: bool = False
+    """Whether it says anew what the model has just refused."""
     tried: list[Backend] = field(default_factory=list)
     """One entry an attempt."""
     _retrying: bool = False
@@ -202,7 +213,7 @@ class _Trial:
     """Whether a connection that was just being closed has been there."""
 
     def __enter__(self) -> Self:
-        self.allowance.enter()
+        self.allowance.enter(again=self.reworded)
         self.member.budget.in_flight += 1
         return self
 
@@ -302,10 +313,12 @@ class _Trial:
         return stale and self.allowance.has_room_for_retry
 
     def _paid(self, upstream: Upstream) -> Upstream:
-        return self.meter.around(upstream, again=self.made > 1) if self.meter else upstream
+        again = self.made > 1 or self.reworded
+        return self.meter.around(upstream, again=again) if self.meter else upstream
 
     def _next(self) -> Backend:
-        if self.allowance.made >= self.allowance.most:
+        none_left = self.allowance.made >= self.allowance.most
+        if none_left or (self.reworded and not self.allowance.has_room_for_retry):
             raise UpstreamError(
                 f"is not asked: the request has made {self.allowance.made} upstream calls,"
                 " as many as it may",

@@ -151,20 +151,27 @@ async def _ask_in_its_dialect(
     model = asked.model
     level = dialects.schema_level.get(model, 0)
     plain = model in dialects.no_temperature and not own
+    refused = False
     while True:
         request = asked.without(("temperature",)) if plain else asked
         schema = _SCHEMAS[level]
+        if schema:
+            request = request.replace(response_format=schema)
         try:
-            reply = await ask(request.replace(response_format=schema) if schema else request)
+            reply = await ask(request.in_other_words() if refused else request)
         except UpstreamStatusError as exc:
             if exc.status_code not in _REFUSALS:
                 raise
+            refused = True
             if exc.rejected_param == "temperature":
                 if plain or own:
                     raise
                 plain = True
             elif schema is not None:
                 level += 1
+                if exc.rejected_param == "response_format":
+                    # it says so itself; there may be no call left to find out whether it is so
+                    dialects.schema_level[model] = level
             else:
                 raise
             continue

@@ -14,6 +14,7 @@ from .http.middleware import Edge
 from .http.models import Process
 from .http.routes import build_router
 from .live import LiveGateway
+from .telemetry.metrics import note_served
 from .upstream.base import Upstream
 
 
@@ -43,6 +44,7 @@ def app_of(gateway: Gateway | LiveGateway, process: Process | None = None) -> AS
     @asynccontextmanager
     async def lifespan(app: object) -> AsyncIterator[None]:
         async with gateway:
+            note_served()
             yield
 
     router.lifespan_context = lifespan

@@ -31,7 +31,6 @@ class Run:
 
     def count(self, delivery: Delivery) -> None:
         """Counts a request that was answered."""
-        metrics.QUEUE_SECONDS.of().observe(self.waited_s)
         records = (*delivery.outcome.records, *delivery.records)
         for record in records:
             metrics.STAGE_SECONDS.of(record.stage, record.status).observe(record.latency_ms / 1000)

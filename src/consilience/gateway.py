@@ -128,7 +128,6 @@ class Gateway:
                         self.router, self.config, self._session, pool.complete
                     )
                     self._pool = pool
-                    metrics.note_served()
                 except BaseException:
                     await self.aclose()
                     raise
@@ -254,6 +253,7 @@ class Gateway:
                 with anyio.fail_after(begun + timeout_s - asked_at):
                     async with self.admission.room(width) as room:
                         run.waited_s = anyio.current_time() - asked_at
+                        metrics.QUEUE_SECONDS.of().observe(run.waited_s)
                         outcome = await self._deliberate(run, emit)
                         room.narrow(1)  # finals are asked one after the other
                         delivery = self._delivery(run, outcome)

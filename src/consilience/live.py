@@ -65,6 +65,7 @@ class LiveGateway:
 
     async def __aenter__(self) -> Self:
         await self._open(self._current)
+        metrics.note_served()
         self._retiring = anyio.create_task_group()
         await self._retiring.__aenter__()
         return self
@@ -127,6 +128,7 @@ class LiveGateway:
         gateway.admission.resize(gateway.bounds)
         self.state = ReloadState(self.state.reloads + 1)
         metrics.RELOADS.of("ok").inc()
+        metrics.note_served()
         log("config_reloaded", source=gateway.config.source, reloads=self.state.reloads)
         was, now = old.config.listeners[0], gateway.config.listeners[0]
         if (was.address, was.port) != (now.address, now.port):

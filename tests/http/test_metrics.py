@@ -7,17 +7,33 @@ import re
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
+from consilience.config import Config, parse_config
 from consilience.errors import UpstreamStatusError
+from consilience.gateway import Gateway
+from consilience.http.metrics import note_levels
+from consilience.live import LiveGateway
 from consilience.telemetry import metrics
 from consilience.telemetry.metrics import MOST_VALUES, Family, Names
 from consilience.upstream.scripted import Reply, ScriptedUpstream
-from support.client import ask, eventually, get, pending, send
+from support.client import ask, eventually, get, opened, pending, send
 from support.keys import bearer, keyed_yaml, made_key
-from support.live import fusion_yaml, live_gateway
-from support.metrics import scraped
-from support.raw_server import Received, Step, completion, json_answer, raw_server
+from support.live import fusion_yaml, live_gateway, model_yaml
+from support.metrics import read, scraped
+from support.raw_server import (
+    HANG,
+    RESET,
+    SSE_HEAD,
+    Received,
+    Step,
+    chunked,
+    completion,
+    json_answer,
+    piece,
+    raw_server,
+)
 from support.scripts import fusion_script
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -113,6 +129,57 @@ def test_retries_and_a_backend_out_of_service_are_counted() -> None:
     assert last.since(after, "backend_absences_total", backend="a/0", state="cooling") == 1
     assert after.value("backend_out", backend="a/0") == 0
     assert last.value("backend_out", backend="a/0") == 1
+
+
+@pytest.mark.anyio
+async def test_a_backend_that_a_reload_took_away_is_not_out_for_ever() -> None:
+    def config(name: str) -> Config:
+        return parse_config(f"version: v0.3\nproviders:\n  models:\n{model_yaml(name)}")
+
+    async with LiveGateway(Gateway(config("before"))) as live:
+        live.current().healths["before/0"].end("credentials", anyio.current_time())
+        note_levels(live)
+        assert _gauge("backend_out", backend="before/0") == 1
+        assert await live.reload(lambda: config("after"))
+        note_levels(live)
+        assert _gauge("backend_out", backend="before/0") == 0
+        assert _gauge("backend_out", backend="after/0") == 0
+
+
+@pytest.mark.anyio
+async def test_a_refused_reload_leaves_the_time_of_the_last_good_one() -> None:
+    locked = parse_config(fusion_yaml(listener="api_keys: [sk-1]"))
+    async with LiveGateway(Gateway(locked), stays_locked=True) as live:
+        at = _gauge("config_last_reload_success_timestamp_seconds")
+        assert not await live.reload(lambda: parse_config(fusion_yaml()))
+        assert _gauge("config_last_reload_successful") == 0
+        assert _gauge("config_last_reload_success_timestamp_seconds") == at
+        assert await live.reload(lambda: locked)
+        assert _gauge("config_last_reload_successful") == 1
+        assert _gauge("config_last_reload_success_timestamp_seconds") > at
+
+
+def _gauge(name: str, **labels: str) -> float:
+    return read(metrics.rendered()).value(name, **labels)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_stream_that_nobody_tells_the_usage_of_is_a_call_of_unknown_cost(leaves: bool) -> None:
+    said: list[Step] = [SSE_HEAD, chunked(piece("par")), HANG if leaves else RESET]
+    with raw_server(lambda _: said) as server:
+        text = fusion_yaml(base_url=server.base_url)
+        with live_gateway(text) as url:
+            before = scraped(url)
+            with opened(url, "a") as stream:
+                assert next(stream.data())
+                if not leaves:
+                    assert "error" in list(stream.data())[-1]
+            outcome = "left" if leaves else "connection"
+            name = "upstream_calls_total"
+            assert eventually(
+                lambda: scraped(url).since(before, name, model="a", outcome=outcome) == 1
+            )
+            assert scraped(url).since(before, "unpriced_calls_total", model="a") == 1
 
 
 def test_money_is_counted_where_the_price_is_known(tmp_path: Path) -> None:

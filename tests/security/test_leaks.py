@@ -87,7 +87,7 @@ def all_replies(url: str) -> Iterator[tuple[str, Response]]:
             where = f"/v1/chat/completions?key={SECRET}-query"
             yield f"{model} {stream}", post(url, body, headers, path=where)
     paths = ("/v1/models", "/v1/models/a", "/openapi.json", "/health", "/ready", "/nothing")
-    for path in (*paths, "/metrics"):
+    for path in paths:
         yield path, get(url, f"{path}?k={SECRET}-query", headers)
     for trace in ("true", "false"):
         body = {"text": f"hello {PROMPT}", "model": "auto"}
@@ -114,6 +114,7 @@ def all_replies(url: str) -> Iterator[tuple[str, Response]]:
             f"plugin {stream}",
             post(url, {**body, "plugins": [{**plugin, "stream_progress": True}]}, headers),
         )
+    yield "metrics", get(url, f"/metrics?k={SECRET}-query", headers)
 
 
 def test_the_canaries_were_really_there(seen: Seen, upstream: RawServer) -> None:
@@ -123,6 +124,7 @@ def test_the_canaries_were_really_there(seen: Seen, upstream: RawServer) -> None
     assert PROMPT in sent
     assert not any(f"{SECRET}-{kind}" in sent for kind in ("client", "cookie", "query", "agent"))
     statuses = {name: reply.status for name, reply in seen.replies.items()}
+    assert statuses["metrics"] == 200
     assert statuses["vllm-sr/fusion False"] == statuses["a True"] == 200
     assert {400, 401, 404, 405, 429, 502} <= set(statuses.values())
     events = ("upstream_failed", "request", "config_reload_failed", "signal_model_failed")

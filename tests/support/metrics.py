@@ -36,7 +36,12 @@ def scraped(url: str, headers: Mapping[str, str] | None = None) -> Scrape:
     """Asks for the metrics."""
     response = get(url, "/metrics", headers)
     assert response.status == 200, response.body
-    families = text_string_to_metric_families(response.body.decode())
+    return read(response.body)
+
+
+def read(text: bytes) -> Scrape:
+    """Reads Prometheus' text format."""
+    families = text_string_to_metric_families(text.decode())
     return Scrape(
         {(s.name, frozenset(s.labels.items())): s.value for f in families for s in f.samples}
     )

@@ -51,9 +51,12 @@ def note_levels(live: LiveGateway) -> None:
     metrics.IN_FLIGHT.of().set(gateway.admission.in_flight)
     metrics.QUEUED.of().set(gateway.admission.queued)
     metrics.HELD.of().set(float(gateway.guard.ledger.held(EVERYTHING)))
-    now = anyio.current_time()
-    for name, health in gateway.healths.items():
+    now, healths = anyio.current_time(), gateway.healths
+    for name, health in healths.items():
         metrics.BACKEND_OUT.of(name).set(int(not health.is_available(now)))
+    for (name,) in metrics.BACKEND_OUT.values:
+        if name not in healths:  # another configuration had it
+            metrics.BACKEND_OUT.of(name).set(0)
 
 
 async def keep_levels(live: LiveGateway) -> None:

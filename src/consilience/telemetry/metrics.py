@@ -10,7 +10,7 @@ of them can add up the whole.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -69,6 +69,11 @@ class Family:
         self.metric = metric
         self._names = {label: Names() for label in bounded}
         self._known: dict[tuple[str, ...], Any] = {}
+
+    @property
+    def values(self) -> Sequence[tuple[str, ...]]:
+        """The values that were asked for so far."""
+        return tuple(self._known)
 
     def of(self, *values: str) -> Any:
         """Gives the child for these values, in the order in which the labels are declared."""
@@ -167,7 +172,7 @@ RETRIES_DENIED = _counter(
 )
 TOKENS = _counter("tokens", "Tokens as the upstreams told.", ("model", "direction"), ("model",))
 COST = _counter("cost_usd", "Dollars, of calls whose price is known.", ("model",), ("model",))
-UNPRICED = _counter("unpriced_calls", "Calls whose cost is not known.", ("model",), ("model",))
+UNPRICED = _counter("unpriced_calls", "Calls that cost what is not known.", ("model",), ("model",))
 ABSENCES = _counter(
     "backend_absences",
     "How often a backend was taken out of service.",

@@ -237,6 +237,8 @@ class _Trial:
         backend = self._next()
         self._asked_at = anyio.current_time()
         probe = backend.health.begin(self._asked_at)
+        if self._retrying:
+            metrics.RETRIES.of(self.label).inc()
         self.tried.append(backend)
         self.allowance.made += 1
         try:
@@ -244,7 +246,9 @@ class _Trial:
         except UpstreamError as exc:
             exc.attempts = self.made
             metrics.count_call(self.label, exc.reason)
-            self.allowance.paid += may_have_cost(exc)
+            if may_have_cost(exc):
+                self.allowance.paid += 1
+                metrics.UNPRICED.of(self.label).inc()
             backend.health.end(
                 verdict_on(exc).mark,
                 anyio.current_time(),
@@ -259,6 +263,7 @@ class _Trial:
             raise
         except BaseException:  # cancelled or left: the model had begun to work
             metrics.count_call(self.label, "left")
+            metrics.UNPRICED.of(self.label).inc()
             self.allowance.paid += 1
             backend.health.end("none", anyio.current_time(), probe=probe)
             raise
@@ -303,7 +308,6 @@ class _Trial:
         if not self._retrying:
             self._retrying = True
             self.member.budget.retrying += 1
-        metrics.RETRIES.of(self.label).inc()
         await anyio.sleep(seconds)
 
     def _was_stale(self, exc: UpstreamError) -> bool:

@@ -12,7 +12,7 @@ from .chat.request import ChatRequest
 from .errors import InvalidRequestError
 from .preparation import Prepared
 from .router import Route
-from .upstream.calls import Allowance
+from .upstream.allowance import Allowance
 from .upstream.http import DEPTH_HEADER
 
 MAX_DEPTH = 4

@@ -24,7 +24,7 @@ from .upstream.limits import Limits
 from .upstream.packaged_prices import packaged_price
 from .upstream.pool import Pool
 from .upstream.price import Price
-from .upstream.retry import RetryPolicy
+from .upstream.retry import TELLING_S, RetryPolicy
 
 _DOLLARS = ("USD", "usd", "$")
 
@@ -136,7 +136,10 @@ class _Builder:
 def retries_of(settings: GatewaySettings) -> RetryPolicy:
     """How often and how soon a model is asked again that says nothing of it itself."""
     return RetryPolicy(
-        settings.retry_count, settings.retry_base_seconds, settings.retry_cap_seconds
+        settings.retry_count,
+        settings.retry_base_seconds,
+        settings.retry_cap_seconds,
+        telling_s=min(TELLING_S, settings.first_byte_timeout_seconds),
     )
 
 

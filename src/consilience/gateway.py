@@ -239,6 +239,7 @@ class Gateway:
         check_depth(route, request)
         prepared = prepare(route, request, headers)
         allowance = allowance_for(prepared, self._limits.max_upstream_calls)
+        allowance.patient = timeout_s >= self.timeout_s
         created = int(self._unix_time())
         width = 0 if prepared.outcome else route.looper.width
         with self._paid(prepared, headers, pool) as meter:

@@ -262,10 +262,12 @@ def test_the_judge_reads_the_same_whoever_answers_first(
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_stages_that_hang_leave_the_later_ones_their_share(stream: bool) -> None:
-    upstream = Faulty([(math.inf, None), (0.0, None), (math.inf, None), (math.inf, None)])
+    hangs, answers = (math.inf, None), (0.0, None)
+    upstream = Faulty([hangs, answers, hangs, hangs, hangs])
     end, _ = _carried(upstream, stream=stream)
-    # the panel has 60 % of a minute, the judge half of the rest, the writer nearly all of what is left
-    assert upstream.begun == pytest.approx([0, 0, 36, 48])
+    # the panel has 60 % of a minute, half of it for a first backend, the judge half of the rest, the
+    # writer nearly all of what is left
+    assert upstream.begun == pytest.approx([0, 0, 18, 36, 48])
     assert end.failure is None
     assert end.at == pytest.approx(48 + 0.95 * 12)
 

@@ -18,8 +18,9 @@ from consilience.errors import (
 from consilience.limits.budgets import Ceiling, Hold, Ledger
 from consilience.limits.metering import CallMeter
 from consilience.limits.worst_case import WorstCase
+from consilience.upstream.allowance import Allowance
 from consilience.upstream.balance import Backend, Member
-from consilience.upstream.calls import Allowance, Calls
+from consilience.upstream.calls import Calls
 from consilience.upstream.pool import Pool
 from consilience.upstream.price import Price
 from consilience.upstream.retry import RetryPolicy

@@ -110,6 +110,10 @@ WRONG = {
     "a choice without message": (json_answer(completion(choices=[{"index": 0}])), "protocol"),
     "a choice that is no object": (json_answer(completion(choices=[None])), "protocol"),
     "an error under 200": (json_answer({"error": {"message": "overloaded"}}), "error_body"),
+    "a choice that failed": (
+        json_answer({"choices": [{"message": {"content": "par"}, "finish_reason": "error"}]}),
+        "error_body",
+    ),
     "an error beside choices": (json_answer(completion(error={"code": 1})), "error_body"),
     "not HTTP": (b"SSH-2.0-OpenSSH_9\r\n\r\n", "protocol"),
     "deep nesting": (

@@ -18,7 +18,7 @@ from consilience.errors import (
     UpstreamTimeoutError,
 )
 from consilience.upstream import http
-from consilience.upstream.http import Endpoint, HttpUpstream, new_session
+from consilience.upstream.http import STALE_WITHIN_S, Endpoint, HttpUpstream, new_session
 from consilience.upstream.limits import Limits
 from consilience.upstream.pool import single_pool
 from consilience.upstream.verdict import Verdict, verdict_on
@@ -256,9 +256,31 @@ async def test_a_new_connection_that_breaks_is_not_stale(
     assert (caught.value.stale, caught.value.sent) == (False, True)
 
 
-async def test_a_stale_connection_is_replaced_without_a_word(
+async def test_a_reused_connection_that_breaks_after_some_work_is_not_stale(
     connect: Connect, hello: ChatRequest
 ) -> None:
+    work_s = 2 * STALE_WITHIN_S
+
+    def script(request: Received) -> list[Step]:
+        again = any(r.connection == request.connection for r in seen)
+        seen.append(request)
+        return [work_s, RESET] if again else [json_answer(completion("first"))]
+
+    seen: list[Received] = []
+    with raw_server(script) as server:
+        calls = single_pool(connect(server.url), ["small"]).calls()
+        await calls.complete(hello)
+        with pytest.raises(UpstreamConnectionError) as caught:
+            await calls.complete(hello)
+    assert (caught.value.stale, caught.value.sent, len(seen)) == (False, True, 2)
+    assert calls.allowance.paid == 2
+
+
+async def test_a_stale_connection_is_replaced_without_a_word(
+    connect: Connect, hello: ChatRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consilience.upstream.http.STALE_WITHIN_S", 60)  # however busy the machine
+
     def script(request: Received) -> list[Step]:
         first_on_its_connection = sum(r.connection == request.connection for r in seen) == 0
         seen.append(request)

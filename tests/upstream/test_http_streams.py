@@ -44,6 +44,14 @@ USAGE = event({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens":
 PLAIN = [piece("Hé"), piece("llo"), piece(finish="stop"), USAGE]
 
 
+def _of(index: int, text: str) -> bytes:
+    choice = {"index": index, "delta": {"content": text}, "finish_reason": None}
+    return event({"object": "chat.completion.chunk", "choices": [choice]})
+
+
+END_OF_FIRST = event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+
+
 async def _read(upstream: HttpUpstream, request: ChatRequest) -> list[Body]:
     async with aclosing(upstream.stream(request)) as chunks:
         return [chunk async for chunk in chunks]
@@ -124,6 +132,16 @@ CUTS: dict[str, tuple[list[Step], type[UpstreamError], str]] = {
         UpstreamError,
         "error_body",
     ),
+    "one of two choices without finish": (
+        streamed(_of(0, "par"), _of(1, "ty"), END_OF_FIRST, done=False),
+        UpstreamProtocolError,
+        "truncated",
+    ),
+    "a choice that failed": (
+        streamed(piece("par"), event({"choices": [{"index": 0, "finish_reason": "error"}]})),
+        UpstreamError,
+        "error_body",
+    ),
     "no JSON": (streamed(b"data: <html>\n\n"), UpstreamProtocolError, "protocol"),
     "no JSON after a proper beginning": (
         streamed(piece("par"), b"data: {\n\n"),
@@ -166,6 +184,15 @@ async def test_the_mark_ends_an_answer_that_has_no_finish_reason(
 ) -> None:
     with raw_server(streamed(piece("all"))) as server:
         assert _text(await _read(connect(server.url), hello)) == "all"
+
+
+async def test_every_choice_that_ends_makes_an_answer_without_a_mark(
+    connect: Connect, hello: ChatRequest
+) -> None:
+    second = event({"choices": [{"index": 1, "delta": {}, "finish_reason": "length"}]})
+    said = (_of(0, "a"), _of(1, "b"), END_OF_FIRST, second, USAGE)
+    with raw_server(streamed(*said, done=False)) as server:
+        assert len(await _read(connect(server.url), hello)) == 5
 
 
 async def test_chunks_before_a_failure_are_passed_on(connect: Connect, hello: ChatRequest) -> None:

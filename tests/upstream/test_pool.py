@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -22,8 +23,8 @@ from consilience.errors import (
     UpstreamStatusError,
     UpstreamTimeoutError,
 )
+from consilience.upstream.allowance import Allowance
 from consilience.upstream.balance import Backend, Member
-from consilience.upstream.calls import Allowance
 from consilience.upstream.health import Health, HealthPolicy
 from consilience.upstream.pool import Pool, single_pool
 from consilience.upstream.price import Price
@@ -482,12 +483,78 @@ def test_a_cancelled_call_says_nothing_of_its_backend(hello: ChatRequest) -> Non
     calls = pool.calls()
 
     async def asked() -> None:
-        with anyio.move_on_after(1):
-            await calls.complete(hello)
+        async with anyio.create_task_group() as group:
+            group.start_soon(calls.complete, hello)
+            await anyio.sleep(50)
+            group.cancel_scope.cancel()
 
     run(asked)
     assert (backend.health.ejected, backend.health.in_flight) == (False, 0)
     assert (calls.allowance.made, calls.allowance.paid) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "patient", "ejected"),
+    [(30, True, True), (30, False, False), (9, True, False)],
+    ids=["time enough", "the client wanted less", "hardly any time"],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_call_that_its_deadline_cuts_off_says_something_of_its_backend(
+    hello: ChatRequest, seconds: float, patient: bool, ejected: bool, streamed: bool
+) -> None:
+    def backend(failures: int) -> Backend:
+        health = Health(HealthPolicy(failures=failures))
+        return Backend(ScriptedUpstream(Reply("x", delay_s=math.inf)), 1, health)
+
+    first = backend(1)
+    calls = Pool({"small": Member([first, backend(0)])}).calls(Allowance(patient=patient))
+
+    async def asked() -> None:
+        with anyio.move_on_after(seconds):
+            if streamed:
+                async for _ in calls.stream(hello):
+                    pass
+            else:
+                await calls.complete(hello)
+
+    run(asked)
+    # a whole answer is waited for half of the time, and then asked of the other one
+    assert calls.allowance.made == (1 if streamed else 2)
+    assert first.health.ejected is ejected
+    assert first.health.in_flight == 0
+
+
+def test_a_whole_answer_that_hangs_leaves_time_for_another_backend(hello: ChatRequest) -> None:
+    hung = Backend(
+        ScriptedUpstream(Reply("x", delay_s=math.inf)), 1, Health(HealthPolicy(failures=2))
+    )
+    calls = Pool({"small": Member([hung, Backend(ScriptedUpstream("here"))])}).calls()
+
+    async def asked() -> list[str]:
+        texts = []
+        for _ in range(6):
+            with anyio.fail_after(100):
+                texts.append((await calls.complete(hello)).text)
+        return texts
+
+    assert run(asked) == ["here"] * 6
+    assert hung.health.ejected
+    assert len(hung.upstream.calls) == 2  # type: ignore[attr-defined]
+
+
+def test_a_deadline_after_the_first_token_says_nothing_of_the_backend(hello: ChatRequest) -> None:
+    slow = Backend(
+        ScriptedUpstream(Reply("a b c d", gap_s=30)), 1, Health(HealthPolicy(failures=1))
+    )
+    calls = Pool({"small": Member([slow, Backend(ScriptedUpstream("here"))])}).calls()
+
+    async def asked() -> None:
+        with anyio.move_on_after(40):
+            async for _ in calls.stream(hello):
+                pass
+
+    run(asked)
+    assert not slow.health.ejected
 
 
 @pytest.mark.parametrize("how", ["complete", "stream"])

@@ -91,15 +91,40 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _check_error(body: Mapping[str, Any], model: str) -> None:
-    if body.get("error"):
+    choices = body.get("choices")
+    failed = isinstance(choices, list) and any(
+        isinstance(c, dict) and c.get("finish_reason") == "error" for c in choices
+    )
+    if failed or body.get("error"):
         raise UpstreamError(
             "reported an error in place of an answer", model=model, reason="error_body"
         )
 
 
-def finishes(chunk: Body) -> bool:
-    """Whether a chunk says that a choice has come to its end."""
-    return any(isinstance(c, dict) and c.get("finish_reason") for c in chunk.get("choices") or ())
+class Ends:
+    """Which choices of a streamed answer have begun, and which have come to their end."""
+
+    def __init__(self) -> None:
+        self._open: set[Any] = set()
+        self._finished: set[Any] = set()
+
+    def note(self, chunk: Body) -> None:
+        """Takes in a chunk."""
+        for choice in chunk.get("choices") or ():
+            if not isinstance(choice, dict):
+                continue
+            index = choice.get("index")
+            at = index if isinstance(index, int) else 0
+            if choice.get("finish_reason"):
+                self._finished.add(at)
+                self._open.discard(at)
+            elif at not in self._finished:
+                self._open.add(at)
+
+    @property
+    def all_there(self) -> bool:
+        """Whether every choice that began has said why it ended, and one did."""
+        return bool(self._finished) and not self._open
 
 
 def _check_nesting(raw: bytes, body: Body, model: str) -> None:

@@ -7,8 +7,8 @@ still to come have their place.
 
 from __future__ import annotations
 
+import math
 import random
-import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,8 +21,14 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from ..chat.codec import Body
 from ..chat.completion import Completion, Usage
 from ..chat.request import ChatRequest
-from ..errors import BudgetExceededError, UpstreamConnectionError, UpstreamError
+from ..errors import (
+    BudgetExceededError,
+    UpstreamConnectionError,
+    UpstreamError,
+    UpstreamTimeoutError,
+)
 from ..telemetry import metrics
+from .allowance import Allowance
 from .balance import Backend, Member
 from .base import Upstream
 from .retry import LONGEST_WAIT_S
@@ -30,49 +36,8 @@ from .verdict import may_have_cost, verdict_on
 
 MOST_HELD = 64
 """Chunks that may be held back because they say nothing yet."""
-UNLIMITED = 1 << 30
-
-
-@dataclass(slots=True)
-class Allowance:
-    """How many upstream calls one request may make."""
-
-    most: int = UNLIMITED
-    """In all, retries included."""
-    planned: int = 0
-    """Without any retry; what of them is still to come is kept free of retries."""
-    begun: int = field(default=0, init=False)
-    """Calls so far, each counted once however often it was repeated."""
-    made: int = field(default=0, init=False)
-    """Upstream calls so far."""
-    paid: int = field(default=0, init=False)
-    """Those that may have cost: all but the ones that were turned away or never arrived."""
-    _at_work: int = field(default=0, init=False)
-    _busy_s: float = field(default=0.0, init=False)
-    _busy_since: float = field(default=0.0, init=False)
-
-    def enter(self, *, again: bool = False) -> None:
-        """Takes in that a call begins; `again`: one that was begun before, in other words."""
-        self.begun += not again
-        if not self._at_work:
-            self._busy_since = time.perf_counter()
-        self._at_work += 1
-
-    def leave(self) -> None:
-        """Takes in that a call has ended, repeated or not."""
-        self._at_work -= 1
-        if not self._at_work:
-            self._busy_s += time.perf_counter() - self._busy_since
-
-    @property
-    def busy_s(self) -> float:
-        """Seconds in which at least one call was under way, until the last one ended."""
-        return self._busy_s
-
-    @property
-    def has_room_for_retry(self) -> bool:
-        """Whether a call may be repeated."""
-        return self.most - self.made > max(0, self.planned - self.begun)
+ELSEWHERE_SHARE = 0.5
+"""The part of the time left that a whole answer may take while another backend can be asked."""
 
 
 class Meter(Protocol):
@@ -127,7 +92,7 @@ class Calls:
             while True:
                 await checkpoint_if_cancelled()  # a call could be sent without any wait
                 try:
-                    with trial.attempt() as upstream:
+                    with trial.attempt() as upstream, trial.in_time():
                         completion = await upstream.complete(request)
                 except UpstreamError as exc:
                     await trial.pause_after(exc)
@@ -209,6 +174,12 @@ class _Trial:
     _once: bool = False
     """Whether a failure that is worth one more call has been there."""
     _asked_at: float = 0.0
+    _due_at: float = math.inf
+    """The deadline that the attempt began under."""
+    _answers: bool = False
+    """Whether its first token has come."""
+    _cut: bool = False
+    """Whether its share of the time was over."""
     _stale: bool = False
     """Whether a connection that was just being closed has been there."""
 
@@ -236,6 +207,8 @@ class _Trial:
         """
         backend = self._next()
         self._asked_at = anyio.current_time()
+        self._due_at = anyio.current_effective_deadline()
+        self._answers = self._cut = False
         probe = backend.health.begin(self._asked_at)
         if self._retrying:
             metrics.RETRIES.of(self.label).inc()
@@ -245,13 +218,17 @@ class _Trial:
             yield self._paid(backend.upstream)
         except UpstreamError as exc:
             exc.attempts = self.made
+            now = anyio.current_time()
+            mark = verdict_on(exc).mark
+            if self._cut and not self._waited_long(now):
+                mark = "none"
             metrics.count_call(self.label, exc.reason)
             if may_have_cost(exc):
                 self.allowance.paid += 1
                 metrics.UNPRICED.of(self.label).inc()
             backend.health.end(
-                verdict_on(exc).mark,
-                anyio.current_time(),
+                mark,
+                now,
                 probe=probe,
                 told_s=exc.retry_after_s,
                 may_eject=self.member.may_eject(backend),
@@ -262,10 +239,17 @@ class _Trial:
             backend.health.end("none", anyio.current_time(), probe=probe)
             raise
         except BaseException:  # cancelled or left: the model had begun to work
-            metrics.count_call(self.label, "left")
+            now = anyio.current_time()
+            late = self._was_too_slow(now)
+            metrics.count_call(self.label, "timeout" if late else "left")
             metrics.UNPRICED.of(self.label).inc()
             self.allowance.paid += 1
-            backend.health.end("none", anyio.current_time(), probe=probe)
+            backend.health.end(
+                "failed" if late else "none",
+                now,
+                probe=probe,
+                may_eject=self.member.may_eject(backend),
+            )
             raise
         self.allowance.paid += 1
         now = anyio.current_time()
@@ -287,8 +271,40 @@ class _Trial:
         metrics.count_usage(self.label, prompt, completion, cost)
         return cost
 
+    @contextmanager
+    def in_time(self) -> Iterator[None]:
+        """Bounds an attempt by its share of the time left while another backend could be asked.
+
+        A whole answer has no first byte to wait for, so without it one that hangs takes all the time.
+
+        Raises:
+            UpstreamTimeoutError: the share is over.
+        """
+        seconds, now = math.inf, anyio.current_time()
+        if self.member.has_other(self.tried, now):
+            seconds = ELSEWHERE_SHARE * (anyio.current_effective_deadline() - now)
+        try:
+            with anyio.fail_after(seconds):
+                yield
+        except TimeoutError as exc:
+            self._cut = True
+            raise UpstreamTimeoutError("did not answer in time", model=self.model) from exc
+
+    def _was_too_slow(self, now: float) -> bool:
+        """Whether a call that was cancelled met its deadline without a word; else its client went."""
+        return not self._answers and now >= self._due_at and self._waited_long(now)
+
+    def _waited_long(self, now: float) -> bool:
+        """Whether a call had the time that it should need.
+
+        Not when the client had asked for less than is configured, or the deadline came soon: a
+        client could have any backend taken out of service so.
+        """
+        return self.allowance.patient and now - self._asked_at >= self.member.retries.telling_s
+
     def time_first_token(self) -> None:
         """Takes in that a streamed call has begun to answer."""
+        self._answers = True
         seconds = anyio.current_time() - self._asked_at
         metrics.FIRST_TOKEN_SECONDS.of(self.label).observe(seconds)
 

@@ -10,7 +10,7 @@ import anyio
 from ..chat.codec import Body
 from ..chat.sse import SSEDecoder
 from ..errors import UpstreamProtocolError
-from .answer import finishes
+from .answer import Ends
 from .foreign import our_errors
 from .limits import Limits
 
@@ -40,7 +40,7 @@ class Events:
         self._over = False
         self._marked = False
         self._spoke = False
-        self._finished = False
+        self._ends = Ends()
 
     async def next(self) -> list[bytes]:
         """Gives the data of the next events, at least one; none at the end.
@@ -76,15 +76,16 @@ class Events:
     def note(self, chunk: Body) -> None:
         """Remembers what a chunk says of the answer's end."""
         self._spoke = self._spoke or bool(chunk.get("choices"))
-        self._finished = self._finished or finishes(chunk)
+        self._ends.note(chunk)
 
     def check_end(self) -> None:
         """Refuses a stream that ended before its answer did.
 
         Raises:
-            UpstreamProtocolError: neither a finish reason nor `[DONE]` was there, or no choices.
+            UpstreamProtocolError: a choice had no finish reason and there was no `[DONE]`, or no
+                choices.
         """
-        if not (self._finished or self._marked):
+        if not (self._ends.all_there or self._marked):
             raise UpstreamProtocolError(
                 "the answer was cut off before its end", model=self._model, reason="truncated"
             )

@@ -36,6 +36,8 @@ from .foreign import our_errors
 from .limits import Limits
 
 ERROR_BODY_BYTES = 8192
+STALE_WITHIN_S = 0.3
+"""A reused connection that breaks so soon had been closed at the other end; a round trip shows that."""
 ERROR_BODY_SECONDS = 2.0
 """How long an error's body may take; its status is known by then and is told in any case."""
 DEPTH_HEADER = "x-vsr-fusion-depth"
@@ -214,15 +216,15 @@ class _Exchange:
         self._head_by = head_by
 
     async def __aenter__(self) -> aiohttp.ClientResponse:
-        seen = SimpleNamespace(reused=False)
+        seen = SimpleNamespace(reused_at=None)
         seconds = self._head_by - anyio.current_time()
         with our_errors(self._model), anyio.fail_after(seconds):
             try:
                 self._response = await self._post(seen)
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as exc:
                 # An idle connection that the server was closing just then: it never saw the
-                # request, so asking again costs nothing.
-                if not seen.reused:
+                # request, so asking again costs nothing. Later, it may have worked for a while.
+                if seen.reused_at is None or anyio.current_time() - seen.reused_at > STALE_WITHIN_S:
                     raise
                 raise UpstreamConnectionError(
                     "the connection broke", model=self._model, stale=True
@@ -249,7 +251,7 @@ async def _error_body(response: aiohttp.ClientResponse) -> bytes:
 
 async def _note_reuse(_session: object, context: SimpleNamespace, _params: object) -> None:
     if context.trace_request_ctx is not None:
-        context.trace_request_ctx.reused = True
+        context.trace_request_ctx.reused_at = anyio.current_time()
 
 
 def new_session() -> aiohttp.ClientSession:

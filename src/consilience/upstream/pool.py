@@ -9,9 +9,10 @@ from decimal import Decimal
 from ..chat.codec import Body
 from ..chat.completion import Completion, Usage
 from ..chat.request import ChatRequest
+from .allowance import Allowance
 from .balance import Backend, Member
 from .base import Upstream
-from .calls import Allowance, Calls, Meter
+from .calls import Calls, Meter
 from .checks import ActiveCheck
 from .health import Health
 from .price import Price

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 LONGEST_WAIT_S = 60.0
 """A `Retry-After` above it is not waited for: the client, or another backend, has more use of it."""
+TELLING_S = 10.0
 BUDGET_SHARE = 0.2
 BUDGET_FLOOR = 3
 
@@ -26,6 +27,8 @@ class RetryPolicy:
     cap_s: float = 8.0
     conditions: frozenset[str] | None = None
     """Retry only under these (`Verdict.conditions`); None: under any."""
+    telling_s: float = TELLING_S
+    """A call that a deadline cuts off after this long says something of its backend."""
 
     def pause_s(
         self, retries: int, told_s: float | None, left_s: float, random: Callable[[], float]

@@ -17,6 +17,7 @@ ConsilienceError
 ├─ RequestTimeoutError            408  request_timeout      the client was too slow
 ├─ RateLimitedError               429  rate_limit_exceeded  Retry-After
 ├─ OverloadedError                503  overloaded           Retry-After
+├─ BudgetUnavailableError         503  budget_unavailable   Retry-After
 ├─ ShuttingDownError              503  shutting_down        Retry-After
 ├─ UnsupportedAlgorithmError      501  unsupported_algorithm
 ├─ DeadlineExceededError          504  deadline_exceeded    the whole request ran out of time
@@ -182,6 +183,13 @@ class OverloadedError(ConsilienceError):
     status = 503
     type = "overloaded_error"
     code = "overloaded"
+
+
+class BudgetUnavailableError(ConsilienceError):
+    """A budget holds, and what is left of it cannot be known; nothing was spent."""
+
+    status = 503
+    code = "budget_unavailable"
 
 
 class ShuttingDownError(ConsilienceError):

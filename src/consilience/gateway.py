@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -251,7 +251,7 @@ class Gateway:
         allowance = allowance_for(prepared, self._limits.max_upstream_calls)
         created = int(self._unix_time())
         width = 0 if prepared.outcome else route.looper.width
-        with self._paid(prepared, headers, pool) as meter:
+        async with self._paid(prepared, headers, pool) as meter:
             calls = pool.calls(allowance, meter)
             run = _Run(prepared, headers, begun, self._new_id(), created, calls, timeout_s)
             known, progress = route_headers(prepared.route), route.looper.wants_progress
@@ -270,7 +270,7 @@ class Gateway:
 
     def _paid(
         self, prepared: Prepared, headers: Mapping[str, str], pool: Pool
-    ) -> AbstractContextManager[Meter | None]:
+    ) -> AbstractAsyncContextManager[Meter | None]:
         """Gives what pays for a request; an answer in hand costs nothing."""
         if prepared.outcome is not None:
             return nullcontext()

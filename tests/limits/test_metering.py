@@ -46,7 +46,7 @@ def metered(
     member = Member([Backend(upstream)], PRICE, RetryPolicy(2))
     pool = Pool({"small": member}, draw=lambda: 0.5)
     hold = Hold(Ledger(Spent(), Day()), (), [Ceiling(Decimal(usd), own=False)])
-    hold.plan([("small", Decimal(10))])
+    run(lambda: hold.plan([("small", Decimal(10))]))
     meter = CallMeter(hold, WorstCase({"small": PRICE}, {}, 8192, True), pool.cost, True)
     return pool.calls(Allowance(), meter), hold, upstream
 
@@ -74,7 +74,7 @@ def test_a_repeated_call_leaves_alone_what_is_planned_for_a_later_one() -> None:
         return LIMITED if len(during) == 1 else "Hello."
 
     calls, hold, _ = metered(reply=reply)
-    hold.plan([("small", Decimal(1))])
+    run(lambda: hold.plan([("small", Decimal(1))]))
     run(lambda: calls.complete(ASKED))
 
     # ten dollars for the call at work each time, and one for the call to come

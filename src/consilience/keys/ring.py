@@ -13,18 +13,19 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
 from ..telemetry.log import log
+from .held import HeldError
 from .records import VirtualKey
-from .store import KeyStore, KeyStoreError, Spend, is_there
+from .share import Amounts, Look, Share
+from .store import MONTH, KeyStore, KeyStoreError, Spend, is_there
 
 EVERY_S = 1.0
 """How old what is known of the file may be."""
 _NOTHING = Decimal(0)
-_MONTH = len("2026-11")
 
 
 class KeyRing:
@@ -49,10 +50,16 @@ class KeyRing:
         self._by_digest: Mapping[bytes, VirtualKey] = {}
         self._others: Mapping[tuple[str, str], Decimal] = {}
         """What other processes spent, and what was spent before this one began, by day and month."""
+        self._kept: Mapping[tuple[str, str], Decimal] = {}
+        """What the file says, by account and both day and month."""
         self._own: dict[tuple[str, str], Decimal] = {}
+        self._share = Share(path, self._known, every_s=every_s)
         self._due: queue.SimpleQueue[Spend | None] = queue.SimpleQueue()
         self._unwritten: dict[tuple[str, str], Decimal] = {}
         self._written: dict[tuple[str, str], Decimal] = {}
+        self._inherited: dict[tuple[str, str], Decimal] = {}
+        """The part of `_unwritten` that other processes spent, before they died."""
+        self._held_failing = False
         self._store: KeyStore | None = None
         self._seen: tuple[int, int] | None = None
         """The file's state and the day that were last taken in."""
@@ -70,6 +77,10 @@ class KeyRing:
             KeyStoreError: there is a file and it cannot be read. Nobody is let in by mistake.
         """
         if self._thread is None:
+            try:
+                self._share.open()
+            except HeldError as exc:  # whoever wants money is told, again and again
+                log("held_store_failed", level=logging.ERROR, error=exc.sentence)
             self.look()
             self._thread = threading.Thread(target=self._watch, name="keys", daemon=True)
             self._thread.start()
@@ -96,10 +107,11 @@ class KeyRing:
 
     def spend(self, account: str, day: str, usd: Decimal) -> None:
         """Counts what was spent on a day (`2026-11-25`), and has it written. Never waits."""
-        month = day[:_MONTH]
+        month = day[:MONTH]
         if month != self._month:
             self._month = month
             self._own = {at: usd for at, usd in self._own.items() if at[1].startswith(month)}
+        self._share.change(account, usd)
         _add(self._own, (account, day), usd)
         _add(self._own, (account, month), usd)
         self._due.put({(account, day): usd})
@@ -109,18 +121,33 @@ class KeyRing:
         at = (account, period)
         return self._own.get(at, _NOTHING) + self._others.get(at, _NOTHING)
 
+    def hold(self, wanted: Amounts, check: Callable[[Look], None]) -> None:
+        """Sets money aside, in the sight of every process; see `Share.hold`. Never waits.
+
+        Raises:
+            HeldError: what others have cannot be known now.
+        """
+        self._share.hold(wanted, check)
+
+    def release(self, account: str, usd: Decimal) -> None:
+        """Gives back what was set aside. Tell what of it was spent first."""
+        self._share.change(account, -usd)
+        self._due.put({})
+
     def look(self) -> None:
         """Writes what is due and takes in what others have changed. Blocks.
 
         Raises:
             KeyStoreError: the file cannot be used; what was known stays known.
         """
+        self._settle()
         if self._store is None:
             if not self._unwritten and not is_there(self.path):
                 return
             self._store, self._seen = KeyStore(self.path), None
         self._write(self._store)
-        today = datetime.fromtimestamp(self._unix_time(), UTC).date()
+        self._settle()
+        today = self._today()
         seen = (self._store.changes, today.toordinal())
         if seen != self._seen:
             self._read(self._store, since=today.replace(day=1).isoformat())
@@ -128,10 +155,35 @@ class KeyRing:
 
     def _write(self, store: KeyStore) -> None:
         if self._unwritten:
-            store.add_spend(self._unwritten)
-            for at, usd in self._unwritten.items():
-                _add(self._written, at, usd)
+            totals = store.add_spend(self._unwritten)
+            flushed: dict[str, Decimal] = {}
+            inherited = bool(self._inherited)
+            for (account, day), usd in self._unwritten.items():
+                flushed[account] = flushed.get(account, _NOTHING) + usd
+                _add(
+                    self._written,
+                    (account, day),
+                    usd - self._inherited.pop((account, day), _NOTHING),
+                )
+            self._seen = self._seen if not inherited else None
             self._unwritten = {}
+            self._share.write(flushed, totals)
+
+    def _settle(self) -> None:
+        """Tells the others what is no longer set aside, and counts what dead ones left as spent."""
+        today = self._today().isoformat()
+        try:
+            left = self._share.settle(since=today[:MONTH])
+        except HeldError as exc:  # it is told later: so long they think that there is less
+            if not exc.busy and not self._held_failing:
+                self._held_failing = True
+                log("held_store_failed", level=logging.ERROR, error=exc.sentence)
+            return
+        self._held_failing = False
+        for account, usd in left.items():
+            log("held_taken_over", level=logging.WARNING, account=account, usd=str(usd))
+            _add(self._unwritten, (account, today), usd)
+            _add(self._inherited, (account, today), usd)
 
     def _read(self, store: KeyStore, *, since: str) -> None:
         by_digest: dict[bytes, VirtualKey] = {}
@@ -140,13 +192,16 @@ class KeyRing:
             if key.former_digest is not None:
                 by_digest.setdefault(key.former_digest, key)
         others: dict[tuple[str, str], Decimal] = {}
+        kept: dict[tuple[str, str], Decimal] = {}
         self._written = {at: usd for at, usd in self._written.items() if at[1] >= since}
         for (account, day), usd in store.spend_since(since).items():
             # a file that was put in this one's place does not have what we wrote into it
+            kept[account, day] = usd
+            _add(kept, (account, day[:MONTH]), usd)
             elsewhere = max(usd - self._written.get((account, day), _NOTHING), _NOTHING)
             others[account, day] = elsewhere
-            _add(others, (account, day[:_MONTH]), elsewhere)
-        self._by_digest, self._others = by_digest, others
+            _add(others, (account, day[:MONTH]), elsewhere)
+        self._by_digest, self._others, self._kept = by_digest, others, kept
         self.exists = self.exists or bool(by_digest)
 
     def _watch(self) -> None:
@@ -165,6 +220,7 @@ class KeyRing:
                     log("key_store_failed", level=logging.ERROR, error=exc.sentence)
                 failing = True
         self._leave_store()
+        self._share.close()
 
     def _take_due(self) -> bool:
         """Waits for spend, or until it is time to look; False at the end."""
@@ -180,6 +236,12 @@ class KeyRing:
         for at, usd in (due or {}).items():
             _add(self._unwritten, at, usd)
         return due is not None
+
+    def _known(self, account: str, period: str) -> Decimal:
+        return self._kept.get((account, period), _NOTHING)
+
+    def _today(self) -> date:
+        return datetime.fromtimestamp(self._unix_time(), UTC).date()
 
     def _moved(self) -> bool:
         """Whether the file that is open is no longer the one of that name."""

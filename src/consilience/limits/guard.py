@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -171,14 +171,14 @@ class Guard:
                 if not key.may_use(name):
                     raise _not_allowed(name)
 
-    @contextmanager
-    def metered(
+    @asynccontextmanager
+    async def metered(
         self,
         looper: Looper[Any],
         request: ChatRequest,
         headers: Mapping[str, str],
         cost: Cost,
-    ) -> Iterator[CallMeter | None]:
+    ) -> AsyncGenerator[CallMeter | None, None]:
         """Gives what pays for a request, its worst case set aside until the block ends.
 
         None when nobody counts.
@@ -191,6 +191,7 @@ class Guard:
 
         Raises:
             BudgetExceededError: what is left does not cover it; nothing was spent, as below.
+            BudgetUnavailableError: what is left cannot be known.
             CostCeilingError: its own limit does not.
             RateLimitedError: too few tokens are left of this minute.
             InvalidRequestError: its own limit is not an amount.
@@ -208,7 +209,7 @@ class Guard:
         with self._tokens(key, looper, request, metered):
             try:
                 if strict:
-                    hold.plan(worst_case.planned(looper, request))
+                    await hold.plan(worst_case.planned(looper, request))
                 yield metered
             finally:
                 hold.close()

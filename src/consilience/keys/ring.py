@@ -1,8 +1,8 @@
 """Every key in memory, kept up with the file by a thread, which also writes what was spent.
 
 A request is never looked up in the file: its digest is found here or nowhere. What the command line
-changes is seen within `every_s`. Spend is written as it comes; what a crash can lose is what has
-not been committed in the few milliseconds before it.
+changes is seen within `every_s`. Spend is written as it comes; while the file cannot be used it is
+kept in memory, one number for each account and day.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
+from ..errors import ConsilienceError
 from ..telemetry.log import log
 from .held import HeldError
 from .records import VirtualKey
@@ -25,6 +26,10 @@ from .store import MONTH, KeyStore, KeyStoreError, Spend, is_there
 
 EVERY_S = 1.0
 """How old what is known of the file may be."""
+LONGEST_BUSY_S = 1.0
+"""How long a file may be another process's before that counts as a failure."""
+KEYS, HELD = "key_store", "held_store"
+"""Its files, as `/health` and the log name them."""
 _NOTHING = Decimal(0)
 
 
@@ -59,7 +64,8 @@ class KeyRing:
         self._written: dict[tuple[str, str], Decimal] = {}
         self._inherited: dict[tuple[str, str], Decimal] = {}
         """The part of `_unwritten` that other processes spent, before they died."""
-        self._held_failing = False
+        self._failing: dict[str, str] = {}
+        self._busy_since: float | None = None
         self._store: KeyStore | None = None
         self._seen: tuple[int, int] | None = None
         """The file's state and the day that were last taken in."""
@@ -79,8 +85,8 @@ class KeyRing:
         if self._thread is None:
             try:
                 self._share.open()
-            except HeldError as exc:  # whoever wants money is told, again and again
-                log("held_store_failed", level=logging.ERROR, error=exc.sentence)
+            except HeldError as exc:  # it is tried again, and until then no budget can hold
+                self._note_held(exc)
             self.look()
             self._thread = threading.Thread(target=self._watch, name="keys", daemon=True)
             self._thread.start()
@@ -134,6 +140,11 @@ class KeyRing:
         self._share.change(account, -usd)
         self._due.put({})
 
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Which of its files cannot be used now: `key_store`, `held_store`."""
+        return tuple(self._failing)
+
     def look(self) -> None:
         """Writes what is due and takes in what others have changed. Blocks.
 
@@ -142,9 +153,15 @@ class KeyRing:
         """
         self._settle()
         if self._store is None:
-            if not self._unwritten and not is_there(self.path):
-                return
-            self._store, self._seen = KeyStore(self.path), None
+            if not is_there(self.path):
+                if self.exists:
+                    raise KeyStoreError(
+                        f"the file of keys {self.path} is gone: put it back; until then the keys"
+                        " that were in it stay good, and what is spent is kept in memory"
+                    )
+                if not self._unwritten:
+                    return
+            self._store, self._seen = KeyStore(self.path, wait_s=LONGEST_BUSY_S), None
         self._write(self._store)
         self._settle()
         today = self._today()
@@ -175,11 +192,10 @@ class KeyRing:
         try:
             left = self._share.settle(since=today[:MONTH])
         except HeldError as exc:  # it is told later: so long they think that there is less
-            if not exc.busy and not self._held_failing:
-                self._held_failing = True
-                log("held_store_failed", level=logging.ERROR, error=exc.sentence)
+            self._note_held(exc)
             return
-        self._held_failing = False
+        self._busy_since = None
+        self._works(HELD)
         for account, usd in left.items():
             log("held_taken_over", level=logging.WARNING, account=account, usd=str(usd))
             _add(self._unwritten, (account, today), usd)
@@ -206,19 +222,20 @@ class KeyRing:
 
     def _watch(self) -> None:
         """The thread: writes spend as it comes, and looks at the file every while."""
-        failing, more = False, True
+        more = True
         while more:
             more = self._take_due()
             try:
                 if self._moved():
                     self._leave_store()
                 self.look()
-                failing = False
+                self._works(KEYS)
             except KeyStoreError as exc:  # what is due stays due
                 self._leave_store()
-                if not failing or not more:
-                    log("key_store_failed", level=logging.ERROR, error=exc.sentence)
-                failing = True
+                self._fails(KEYS, exc)
+        for account, day in self._unwritten:
+            lost = str(self._unwritten[account, day])
+            log("spend_lost", level=logging.ERROR, account=account, day=day, usd=lost)
         self._leave_store()
         self._share.close()
 
@@ -236,6 +253,22 @@ class KeyRing:
         for at, usd in (due or {}).items():
             _add(self._unwritten, at, usd)
         return due is not None
+
+    def _note_held(self, exc: HeldError) -> None:
+        now = time.monotonic()
+        self._busy_since = self._busy_since or now
+        if not exc.busy or now - self._busy_since > LONGEST_BUSY_S:
+            self._fails(HELD, exc)
+
+    def _fails(self, part: str, exc: ConsilienceError) -> None:
+        if part not in self._failing:
+            log(f"{part}_failed", level=logging.ERROR, error=exc.sentence)
+        self._failing = {**self._failing, part: exc.sentence}
+
+    def _works(self, part: str) -> None:
+        if part in self._failing:
+            log(f"{part}_works_again")
+            self._failing = {name: why for name, why in self._failing.items() if name != part}
 
     def _known(self, account: str, period: str) -> Decimal:
         return self._kept.get((account, period), _NOTHING)

@@ -39,6 +39,8 @@ class Share:
         self._every_s = every_s
         self._looked = -math.inf
         self._file: HeldFile | None = None
+        self._wanted = False
+        """Whether anybody here has wanted money of a limited account."""
         self._turn = threading.Lock()
         """Of the file, and of what is below; nobody waits for anything while it is theirs."""
         self._mine: dict[str, Decimal] = {}
@@ -85,6 +87,7 @@ class Share:
             HeldError: the file cannot be used; with `busy`, it is worth to try again.
         """
         with self._turn:
+            self._wanted = True
             self._take_notes()
             file = self._join()
             mine = {account: self._has(account) + usd for account, usd in wanted.items()}
@@ -124,7 +127,7 @@ class Share:
         """
         with self._turn:
             self._take_notes()
-            if self._file is None and not self._path.exists():
+            if self._file is None and not self._wanted and not self._path.exists():
                 self._say()
                 return {}
             file = self._join()

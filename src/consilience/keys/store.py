@@ -63,8 +63,12 @@ class KeyStoreError(ConsilienceError):
 class KeyStore:
     """One open file of keys. Use it from one thread at a time, and close it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, wait_s: float = _WAIT_S) -> None:
         """Opens the file; makes it, for its owner alone, when it is not there.
+
+        Args:
+            path: the file.
+            wait_s: seconds for which another process may have it locked.
 
         Raises:
             KeyStoreError: it cannot be opened, or was written by a newer version.
@@ -73,7 +77,7 @@ class KeyStore:
         with _told(path):
             self.inode = make_private(path)
             self._db = sqlite3.connect(
-                path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+                path, timeout=wait_s, isolation_level=None, check_same_thread=False
             )
         try:
             with _told(path):

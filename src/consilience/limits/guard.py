@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
@@ -78,6 +78,11 @@ class Guard:
     def ring(self) -> KeyRing:
         """The virtual keys."""
         return self._shared.ring
+
+    @property
+    def troubles(self) -> Sequence[str]:
+        """What it cannot use now, though requests go on (`keys.ring.KeyRing.troubles`)."""
+        return self.ring.troubles
 
     @property
     def ledger(self) -> Ledger:

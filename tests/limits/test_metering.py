@@ -84,17 +84,21 @@ def test_a_repeated_call_leaves_alone_what_is_planned_for_a_later_one() -> None:
 
 @pytest.mark.parametrize("ask", ["whole", "stream"])
 def test_a_call_is_not_repeated_without_money(ask: str) -> None:
-    calls, hold, upstream = metered(GARBAGE, "Hello.", usd="15")
+    garbage = UpstreamProtocolError("the answer is not valid JSON", model="small")
+    calls, hold, upstream = metered(garbage, "Hello.", usd="15")
 
     async def stream() -> None:
         async for _ in calls.stream(ASKED):
             pass
 
     asked: Callable[[], Any] = stream if ask == "stream" else lambda: calls.complete(ASKED)
-    with pytest.raises(BudgetExceededError, match="no money is left for one more call"):
+    with pytest.raises(UpstreamProtocolError) as caught:
         run(asked)
 
-    assert len(upstream.calls) == 1
+    # what failed is the model; that it was not asked again is why nobody else could help
+    assert caught.value.message == "the answer is not valid JSON; there was no money to ask again"
+    assert isinstance(caught.value.__cause__, BudgetExceededError)
+    assert caught.value.attempts == len(upstream.calls) == 1
     assert (hold.spent, hold.left) == (Decimal(10), Decimal(0))
     assert (calls.allowance.made, calls.allowance.paid) == (1, 1)
 

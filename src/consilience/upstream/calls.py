@@ -19,7 +19,12 @@ import anyio
 from ..chat.codec import Body
 from ..chat.completion import Completion, Usage
 from ..chat.request import ChatRequest
-from ..errors import BudgetExceededError, UpstreamConnectionError, UpstreamError
+from ..errors import (
+    BudgetExceededError,
+    BudgetUnavailableError,
+    UpstreamConnectionError,
+    UpstreamError,
+)
 from .balance import Backend, Member
 from .base import Upstream
 from .retry import LONGEST_WAIT_S
@@ -169,6 +174,10 @@ class _Trial:
     """Whether a failure that is worth one more call has been there."""
     _stale: bool = False
     """Whether a connection that was just being closed has been there."""
+    _failed: UpstreamError | None = None
+    """How the last attempt failed."""
+    _broke: bool = False
+    """Whether there was no money for another."""
 
     def __enter__(self) -> Self:
         self.allowance.begun += 1
@@ -189,7 +198,9 @@ class _Trial:
         """Gives whom to ask, and takes in how that ends.
 
         Raises:
-            UpstreamError: there is nobody, or the request may make no further call.
+            UpstreamError: there is nobody, or the request may make no further call; or the failure
+                of the attempt before, when there is no money for another.
+            BudgetExceededError: there is none for the first. `BudgetUnavailableError` likewise.
         """
         backend = self._next()
         probe = backend.health.begin(anyio.current_time())
@@ -208,10 +219,15 @@ class _Trial:
                 may_eject=self.member.may_eject(backend),
             )
             raise
-        except BudgetExceededError:  # nobody was asked
+        except (BudgetExceededError, BudgetUnavailableError) as exc:  # nobody was asked
             self.allowance.made -= 1
+            self.tried.pop()
             backend.health.end("none", anyio.current_time(), probe=probe)
-            raise
+            if self._failed is None:
+                raise
+            self._broke = True
+            self._failed.message += "; there was no money to ask again"
+            raise self._failed from exc
         except BaseException:  # cancelled or left: the model had begun to work
             self.allowance.paid += 1
             backend.health.end("none", anyio.current_time(), probe=probe)
@@ -225,6 +241,9 @@ class _Trial:
         Raises:
             UpstreamError: the same, when there is to be no next attempt.
         """
+        if self._broke:
+            raise exc
+        self._failed = exc
         if self._was_stale(exc):
             return
         seconds = self._pause_s(exc)

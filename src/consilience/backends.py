@@ -205,7 +205,12 @@ def price_of(pricing: Pricing | None) -> Price | None:
         return None
     if not pricing.model_fields_set & {"prompt_per_1m", "completion_per_1m"}:
         return None
-    return Price(pricing.prompt_per_1m, pricing.completion_per_1m, pricing.cached_input_per_1m)
+    return Price(
+        pricing.prompt_per_1m,
+        pricing.completion_per_1m,
+        pricing.cached_input_per_1m,
+        cache_write=pricing.cache_write_per_1m,
+    )
 
 
 def _upstream(

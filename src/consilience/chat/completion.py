@@ -13,6 +13,8 @@ from .codec import Body
 from .request import text_of
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+_CACHE_WRITES = ("cache_creation_input_tokens", "cache_creation_tokens", "cache_write_tokens")
+"""How Anthropic, LiteLLM and OpenRouter call prompt tokens that went into a cache."""
 _THINKING = re.compile(r"\A\s*<(think|thinking|reasoning)>(.*?)(?:</\1>|\Z)", re.DOTALL)
 
 
@@ -41,7 +43,7 @@ class Usage:
             prompt_tokens=prompt,
             completion_tokens=completion,
             total_tokens=_count(usage, "total_tokens") or prompt + completion,
-            prompt_details=_details(usage.get("prompt_tokens_details")),
+            prompt_details=_prompt_details(usage),
             completion_details=_details(usage.get("completion_tokens_details")),
         )
 
@@ -60,6 +62,11 @@ class Usage:
     def cached_tokens(self) -> int:
         """Prompt tokens the upstream did not have to read again."""
         return self.prompt_details.get("cached_tokens", 0)
+
+    @property
+    def cache_write_tokens(self) -> int:
+        """Prompt tokens the upstream put into its cache, by whichever name it counts them."""
+        return max(self.prompt_details.get(name, 0) for name in _CACHE_WRITES)
 
     def as_body(self) -> dict[str, Any]:
         """Writes the OpenAI `usage` object; details only when something was counted."""
@@ -163,6 +170,13 @@ def said(message: Mapping[str, Any]) -> str:
 def _count(usage: Mapping[str, Any], name: str) -> int:
     value = usage.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _prompt_details(usage: Mapping[str, Any]) -> Mapping[str, int]:
+    """The details, with the cache's tokens that some servers count beside them."""
+    details = _details(usage.get("prompt_tokens_details"))
+    written = _count(usage, _CACHE_WRITES[0])
+    return {**details, _CACHE_WRITES[0]: written} if written else details
 
 
 def _details(value: object) -> dict[str, int]:

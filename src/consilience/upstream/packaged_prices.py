@@ -7,6 +7,7 @@ has no price here, which is not the same as free.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from urllib.parse import urlsplit
@@ -42,7 +43,12 @@ def packaged_price(url: str, model: str, at: datetime) -> Price | None:
 
 def _price(prices: ModelPrice) -> Price | None:
     """Turns the library's price into ours; None when a part is missing or makes no sense."""
-    kinds = (prices.input_mtok, prices.output_mtok, prices.cache_read_mtok)
+    kinds = (
+        prices.input_mtok,
+        prices.output_mtok,
+        prices.cache_read_mtok,
+        prices.cache_write_mtok,
+    )
     starts = {t.start for kind in kinds if isinstance(kind, TieredPrices) for t in kind.tiers}
     steps = [(start, _step(kinds, start)) for start in (0, *sorted(starts))]
     (_, base), *rest = steps
@@ -51,16 +57,17 @@ def _price(prices: ModelPrice) -> Price | None:
     tiers = tuple((start, price) for start, price in rest if price is not None)
     if len(tiers) != len(rest):
         return None
-    return Price(base.prompt, base.completion, base.cached_prompt, tiers)
+    return replace(base, tiers=tiers)
 
 
 def _step(kinds: Sequence[Decimal | TieredPrices | None], start: int) -> Price | None:
-    prompt, completion, cached = (_from(kind, start) for kind in kinds)
+    prompt, completion, cached, written = (_from(kind, start) for kind in kinds)
     if prompt is None or completion is None:
         return None
-    if not all(0 <= each <= _MOST for each in (prompt, completion, cached or Decimal(0))):
+    told = (each for each in (prompt, completion, cached, written) if each is not None)
+    if not all(0 <= each <= _MOST for each in told):
         return None
-    return Price(prompt, completion, cached)
+    return Price(prompt, completion, cached, cache_write=written)
 
 
 def _from(kind: Decimal | TieredPrices | None, start: int) -> Decimal | None:

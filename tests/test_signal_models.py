@@ -317,14 +317,16 @@ async def test_helper_with_the_role_chooses_preferences() -> None:
 async def test_model_of_the_configuration_may_be_the_helper() -> None:
     asked: list[ChatRequest] = []
 
-    async def complete(request: ChatRequest) -> Any:
+    def said(request: ChatRequest) -> str:
         asked.append(request)
-        return await ScriptedUpstream("said").complete(request)
+        return "said"
+
+    upstream = ScriptedUpstream(said)
 
     async def no_session() -> Any:
         raise AssertionError
 
-    text = await Helpers(configured({}), no_session, complete).ask(
+    text = await Helpers(configured({}), no_session, lambda *_: upstream).ask(
         "cheap", [{"role": "user", "content": "hello"}]
     )
     assert text == "said"
@@ -339,11 +341,8 @@ async def test_address_of_a_helper_stays_out_of_its_failure() -> None:
         async def open_session() -> Any:
             return session
 
-        async def complete(request: ChatRequest) -> Any:
-            raise AssertionError
-
         with pytest.raises(HelperError) as caught:
-            await Helpers(config, open_session, complete).ask(
+            await Helpers(config, open_session, lambda *_: ScriptedUpstream({})).ask(
                 "h", [{"role": "user", "content": "x"}]
             )
     assert "127.0.0.1" not in str(caught.value)

@@ -28,13 +28,14 @@ from .delivery import Delivery, Emit
 from .errors import ConsilienceError, DeadlineExceededError
 from .event_stream import EventStream
 from .limits.guard import Guard
+from .limits.helper_calls import HelperCalls
 from .loopers import LOOPERS
 from .loopers.base import Outcome, Progress
 from .preparation import Prepared, prepare
 from .reply import Event, Reply, Routed, response_headers, route_headers
 from .router import Route, Router
 from .upstream.base import Upstream
-from .upstream.calls import Calls, Meter
+from .upstream.calls import Calls
 from .upstream.checks import checking
 from .upstream.http import new_session
 from .upstream.local import LocalModels
@@ -61,12 +62,13 @@ class _Run:
     id: str
     created: int
     calls: Calls
+    helpers: HelperCalls
     timeout_s: float
 
     @property
     def spent(self) -> bool:
         """Whether anything was paid for."""
-        return self.calls.allowance.paid > 0
+        return self.calls.allowance.paid > 0 or self.helpers.paid
 
 
 T = TypeVar("T")
@@ -139,9 +141,7 @@ class Gateway:
                 try:
                     self.guard.open()
                     pool = await self._build_pool()
-                    await signal_models.prepare(
-                        self.router, self.config, self._session, pool.complete
-                    )
+                    await signal_models.prepare(self.router, self.config, self._session, pool.calls)
                     self._pool = pool
                 except BaseException:
                     await self.aclose()
@@ -245,36 +245,49 @@ class Gateway:
         request = at_depth(self.parse(body), headers)
         gateways_passed.set(request.depth)
         self.guard.check_models(request)
-        route = await self._route(request, headers, timeout_s)
-        check_depth(route, request)
-        prepared = prepare(route, request, headers)
-        allowance = allowance_for(prepared, self._limits.max_upstream_calls)
-        created = int(self._unix_time())
-        width = 0 if prepared.outcome else route.looper.width
-        async with self._paid(prepared, headers, pool) as meter:
-            calls = pool.calls(allowance, meter)
-            run = _Run(prepared, headers, begun, self._new_id(), created, calls, timeout_s)
-            known, progress = route_headers(prepared.route), route.looper.wants_progress
-            await emit(Routed(known, progress, run.id, run.created, route.requested))
+        async with self.guard.paying(request, headers, pool.cost) as meter:
+            helpers = HelperCalls(meter)
             try:
-                with anyio.fail_after(begun + timeout_s - anyio.current_time()):
-                    async with self.admission.room(width) as room:
-                        outcome = await self._deliberate(run, emit)
-                        room.narrow(1)  # finals are asked one after the other
-                        return await deliver(prepared, self._delivery(run, outcome))
-            except (ConsilienceError, TimeoutError, ExceptionGroup) as exc:
-                failure = self._failure(run, exc)
-                if failure is exc:
-                    raise
-                raise failure from exc
+                with helpers.at_work():
+                    route = await self._route(request, headers, timeout_s)
+                check_depth(route, request)
+                prepared = prepare(route, request, headers)
+            except ConsilienceError as exc:
+                exc.spent = exc.spent or helpers.paid
+                raise
+            allowance = allowance_for(prepared, self._limits.max_upstream_calls)
+            calls = pool.calls(allowance, meter)
+            created = int(self._unix_time())
+            run = _Run(prepared, headers, begun, self._new_id(), created, calls, helpers, timeout_s)
+            async with self._planned(run):
+                return await self._run(run, emit, deliver)
 
-    def _paid(
-        self, prepared: Prepared, headers: Mapping[str, str], pool: Pool
-    ) -> AbstractAsyncContextManager[Meter | None]:
-        """Gives what pays for a request; an answer in hand costs nothing."""
+    def _planned(self, run: _Run) -> AbstractAsyncContextManager[None]:
+        """Keeps what the request's calls may cost at worst; an answer in hand costs nothing."""
+        prepared = run.prepared
         if prepared.outcome is not None:
             return nullcontext()
-        return self.guard.metered(prepared.route.looper, prepared.request, headers, pool.cost)
+        return self.guard.planned(run.helpers.meter, prepared.route.looper, prepared.request)
+
+    async def _run(
+        self, run: _Run, emit: Emit, deliver: Callable[[Prepared, Delivery], Awaitable[T]]
+    ) -> T:
+        """Deliberates and delivers, once there is room."""
+        prepared, route = run.prepared, run.prepared.route
+        width = 0 if prepared.outcome else route.looper.width
+        known, progress = route_headers(route), route.looper.wants_progress
+        await emit(Routed(known, progress, run.id, run.created, route.requested))
+        try:
+            with anyio.fail_after(run.begun + run.timeout_s - anyio.current_time()):
+                async with self.admission.room(width) as room:
+                    outcome = (await self._deliberate(run, emit)).after(run.helpers.records)
+                    room.narrow(1)  # finals are asked one after the other
+                    return await deliver(prepared, self._delivery(run, outcome))
+        except (ConsilienceError, TimeoutError, ExceptionGroup) as exc:
+            failure = self._failure(run, exc)
+            if failure is exc:
+                raise
+            raise failure from exc
 
     async def _route(
         self, request: ChatRequest, headers: Mapping[str, str], timeout_s: float

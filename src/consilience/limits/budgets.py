@@ -179,6 +179,8 @@ class Hold:
     spent: Decimal = NOTHING
     taking: Decimal = NOTHING
     """About to be set aside."""
+    tokens: int = 0
+    """Tokens used so far, as far as the upstreams told."""
     planned: dict[str, list[Decimal]] = field(default_factory=dict)
     """Parts of `left` that belong to calls still to come, by model, in order."""
 

@@ -35,8 +35,8 @@ class CallMeter:
     cost: Cost
     limits_answers: bool
     """Whether an answer that nothing limits gets a limit on its way."""
-    tokens: int = 0
-    """Tokens used so far, as far as the upstreams told."""
+    strict: bool = True
+    """Whether any budget holds; else spend is only counted."""
 
     def around(self, upstream: Upstream, *, again: bool) -> Upstream:
         """Gives an upstream whose calls are paid for; see `upstream.calls.Meter`."""
@@ -69,7 +69,7 @@ class CallMeter:
             free: whether no model can have worked.
         """
         if usage is not None:
-            self.tokens += usage.total_tokens
+            self.hold.tokens += usage.total_tokens
         cost = NOTHING if free else self.cost(model, usage)
         self.hold.end(held, held if cost is None else cost)
 

@@ -53,6 +53,9 @@ class Trace:
     def degraded(self, delivery: Sequence[StageRecord] | None) -> Sequence[Any]:
         return ()
 
+    def after(self, before: Sequence[StageRecord]) -> Trace:
+        return self
+
 
 def _request(model: str) -> ChatRequest:
     return ChatRequest.from_body({"model": model, "messages": [{"role": "user", "content": "hi"}]})

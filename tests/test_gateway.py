@@ -360,6 +360,10 @@ async def test_the_looper_endpoint_serves_models_without_backends() -> None:
     [
         ("{prompt_per_1m: 1.5, completion_per_1m: 2}", Price(Decimal("1.5"), Decimal(2))),
         ("{prompt_per_1m: 0, completion_per_1m: 2}", Price(Decimal(0), Decimal(2))),
+        (
+            "{prompt_per_1m: 1, completion_per_1m: 2, cache_write_per_1m: 1.25}",
+            Price(Decimal(1), Decimal(2), cache_write=Decimal("1.25")),
+        ),
         ("{completion_per_1m: 2}", None),
         ("{prompt_per_1m: 2}", None),
         ("{prompt_per_1m: 0, completion_per_1m: 0}", Price(Decimal(0), Decimal(0))),

@@ -330,14 +330,16 @@ async def test_helper_that_is_named_like_the_role_does_not_stand_in_its_way(firs
 async def test_model_of_the_configuration_may_be_the_helper() -> None:
     asked: list[ChatRequest] = []
 
-    async def complete(request: ChatRequest) -> Any:
+    def said(request: ChatRequest) -> str:
         asked.append(request)
-        return await ScriptedUpstream("said").complete(request)
+        return "said"
+
+    upstream = ScriptedUpstream(said)
 
     async def no_session() -> Any:
         raise AssertionError
 
-    text = await Helpers(configured({}), no_session, complete).ask(
+    text = await Helpers(configured({}), no_session, lambda *_: upstream).ask(
         "cheap", [{"role": "user", "content": "hello"}]
     )
     assert text == "said"
@@ -352,11 +354,8 @@ async def test_address_of_a_helper_stays_out_of_its_failure() -> None:
         async def open_session() -> Any:
             return session
 
-        async def complete(request: ChatRequest) -> Any:
-            raise AssertionError
-
         with pytest.raises(HelperError) as caught:
-            await Helpers(config, open_session, complete).ask(
+            await Helpers(config, open_session, lambda *_: ScriptedUpstream({})).ask(
                 "h", [{"role": "user", "content": "x"}]
             )
     assert "127.0.0.1" not in str(caught.value)

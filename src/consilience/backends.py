@@ -212,7 +212,7 @@ def price_of(pricing: Pricing | None) -> Price | None:
         pricing.prompt_per_1m,
         pricing.completion_per_1m,
         pricing.cached_input_per_1m,
-        pricing.cache_write_per_1m,
+        cache_write=pricing.cache_write_per_1m,
     )
 
 

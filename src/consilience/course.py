@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .delivery import Delivery
+from .limits.helper_calls import HelperCalls
 from .loopers.fusion.looper import Fusion
 from .preparation import Prepared
 from .telemetry import metrics
@@ -23,6 +24,7 @@ class Run:
     id: str
     created: int
     calls: Calls
+    helpers: HelperCalls
     timeout_s: float
     exactly_begun: float = 0.0
     """By the performance counter: an event loop's own clock stands still while it works."""
@@ -57,4 +59,4 @@ class Run:
     @property
     def spent(self) -> bool:
         """Whether anything was paid for."""
-        return self.calls.allowance.paid > 0
+        return self.calls.allowance.paid > 0 or self.helpers.paid

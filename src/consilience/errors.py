@@ -1,4 +1,5 @@
-"""Every error this project raises, drawn as a tree.
+"""Every error this project raises, drawn as a tree. Clients are shown the messages, so these never
+carry an upstream's body, an address, a key or a path.
 
 ConsilienceError
 ├─ InvalidRequestError            400  invalid_request_error
@@ -17,6 +18,7 @@ ConsilienceError
 ├─ RequestTimeoutError            408  request_timeout      the client was too slow
 ├─ RateLimitedError               429  rate_limit_exceeded  Retry-After
 ├─ OverloadedError                503  overloaded           Retry-After
+├─ BudgetUnavailableError         503  budget_unavailable   Retry-After
 ├─ ShuttingDownError              503  shutting_down        Retry-After
 ├─ UnsupportedAlgorithmError      501  unsupported_algorithm
 ├─ DeadlineExceededError          504  deadline_exceeded    the whole request ran out of time
@@ -28,8 +30,6 @@ ConsilienceError
 │  ├─ UnusableAnswerError         502  unusable_answer      2xx, but nothing a reader could use
 │  └─ PanelFailedError            502  panel_failed         429/504 when every seat failed so
 └─ ConfigError                    at start only; a list of problems
-
-Messages never carry an upstream's body, an address, a key or a path: they are shown to clients.
 """
 
 from __future__ import annotations
@@ -184,6 +184,13 @@ class OverloadedError(ConsilienceError):
     code = "overloaded"
 
 
+class BudgetUnavailableError(ConsilienceError):
+    """A budget holds, and what is left of it cannot be known; nothing was spent."""
+
+    status = 503
+    code = "budget_unavailable"
+
+
 class ShuttingDownError(ConsilienceError):
     """The gateway is stopping; another instance, or the next one here, will answer."""
 
@@ -233,8 +240,7 @@ class UpstreamError(ConsilienceError):
         """The HTTP status the upstream answered with, if it answered."""
         self.attempts = 1
         """Upstream calls that this one became, retries included."""
-        if reason is not None:
-            self.reason = reason
+        self.reason = reason or self.reason
 
     @property
     def sentence(self) -> str:
@@ -384,8 +390,7 @@ class ConfigError(ConsilienceError):
         text: str = "",
         warnings: Sequence[Problem] = (),
     ) -> None:
-        self.problems = tuple(problems)
-        self.warnings = tuple(warnings)
+        self.problems, self.warnings = tuple(problems), tuple(warnings)
         self.source = source
         """What the user called the file."""
         self.text = text

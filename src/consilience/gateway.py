@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -28,6 +28,7 @@ from .delivery import Delivery, Emit
 from .errors import ConsilienceError
 from .event_stream import EventStream
 from .limits.guard import Guard
+from .limits.helper_calls import HelperCalls
 from .loopers import LOOPERS
 from .loopers.base import Outcome, Progress
 from .preparation import Prepared, prepare
@@ -35,7 +36,6 @@ from .reply import Event, Reply, Routed, response_headers, route_headers
 from .router import Route, Router
 from .telemetry import metrics
 from .upstream.base import Upstream
-from .upstream.calls import Meter
 from .upstream.checks import checking
 from .upstream.health import Health
 from .upstream.http import new_session
@@ -124,9 +124,7 @@ class Gateway:
                 try:
                     self.guard.open()
                     pool = await self._build_pool()
-                    await signal_models.prepare(
-                        self.router, self.config, self._session, pool.complete
-                    )
+                    await signal_models.prepare(self.router, self.config, self._session, pool.calls)
                     self._pool = pool
                 except BaseException:
                     await self.aclose()
@@ -235,46 +233,65 @@ class Gateway:
         request = at_depth(self.parse(body), headers)
         gateways_passed.set(request.depth)
         self.guard.check_models(request)
-        route = await self._route(request, headers, timeout_s)
-        check_depth(route, request)
-        prepared = prepare(route, request, headers)
-        allowance = allowance_for(prepared, self._limits.max_upstream_calls)
-        allowance.patient = timeout_s >= self.timeout_s
-        created = int(self._unix_time())
-        width = 0 if prepared.outcome else route.looper.width
-        with self._paid(prepared, headers, pool) as meter:
-            calls = pool.calls(allowance, meter)
-            run = Run(
-                prepared, headers, begun, self._new_id(), created, calls, timeout_s, exactly_begun
-            )
-            known, progress = route_headers(prepared.route), route.looper.wants_progress
-            await emit(Routed(known, progress, run.id, run.created, route.requested))
-            asked_at = anyio.current_time()
+        async with self.guard.paying(request, headers, pool.cost) as meter:
+            helpers = HelperCalls(meter)
             try:
-                with anyio.fail_after(begun + timeout_s - asked_at):
-                    async with self.admission.room(width) as room:
-                        run.waited_s = anyio.current_time() - asked_at
-                        metrics.QUEUE_SECONDS.of().observe(run.waited_s)
-                        outcome = await self._deliberate(run, emit)
-                        room.narrow(1)  # finals are asked one after the other
-                        delivery = self._delivery(run, outcome)
-                        answer = await deliver(prepared, delivery)
-                run.count(delivery)
-                return answer
-            except (ConsilienceError, TimeoutError, ExceptionGroup) as exc:
-                run.count_failure()
-                failure = self._failure(run, exc)
-                if failure is exc:
-                    raise
-                raise failure from exc
+                with helpers.at_work():
+                    route = await self._route(request, headers, timeout_s)
+                check_depth(route, request)
+                prepared = prepare(route, request, headers)
+            except ConsilienceError as exc:
+                exc.spent = exc.spent or helpers.paid
+                raise
+            allowance = allowance_for(prepared, self._limits.max_upstream_calls)
+            allowance.patient = timeout_s >= self.timeout_s
+            run = Run(
+                prepared,
+                headers,
+                begun,
+                self._new_id(),
+                int(self._unix_time()),
+                pool.calls(allowance, meter),
+                helpers,
+                timeout_s,
+                exactly_begun,
+            )
+            async with self._planned(run):
+                return await self._run(run, emit, deliver)
 
-    def _paid(
-        self, prepared: Prepared, headers: Mapping[str, str], pool: Pool
-    ) -> AbstractContextManager[Meter | None]:
-        """Gives what pays for a request; an answer in hand costs nothing."""
+    def _planned(self, run: Run) -> AbstractAsyncContextManager[None]:
+        """Keeps what the request's calls may cost at worst; an answer in hand costs nothing."""
+        prepared = run.prepared
         if prepared.outcome is not None:
             return nullcontext()
-        return self.guard.metered(prepared.route.looper, prepared.request, headers, pool.cost)
+        return self.guard.planned(run.helpers.meter, prepared.route.looper, prepared.request)
+
+    async def _run(
+        self, run: Run, emit: Emit, deliver: Callable[[Prepared, Delivery], Awaitable[T]]
+    ) -> T:
+        """Deliberates and delivers, once there is room."""
+        prepared, route = run.prepared, run.prepared.route
+        width = 0 if prepared.outcome else route.looper.width
+        known, progress = route_headers(route), route.looper.wants_progress
+        await emit(Routed(known, progress, run.id, run.created, route.requested))
+        asked_at = anyio.current_time()
+        try:
+            with anyio.fail_after(run.begun + run.timeout_s - asked_at):
+                async with self.admission.room(width) as room:
+                    run.waited_s = anyio.current_time() - asked_at
+                    metrics.QUEUE_SECONDS.of().observe(run.waited_s)
+                    outcome = (await self._deliberate(run, emit)).after(run.helpers.records)
+                    room.narrow(1)  # finals are asked one after the other
+                    delivery = self._delivery(run, outcome)
+                    answer = await deliver(prepared, delivery)
+            run.count(delivery)
+            return answer
+        except (ConsilienceError, TimeoutError, ExceptionGroup) as exc:
+            run.count_failure()
+            failure = self._failure(run, exc)
+            if failure is exc:
+                raise
+            raise failure from exc
 
     async def _route(
         self, request: ChatRequest, headers: Mapping[str, str], timeout_s: float

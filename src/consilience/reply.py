@@ -154,7 +154,7 @@ def _looper_headers(
     latency_ms: int,
     usage: Usage | None,
 ) -> dict[str, str]:
-    records = [r for r in (*outcome.records, *delivery) if r.called]
+    records = [r for r in (*outcome.records, *delivery) if r.called and r.stage != "signal"]
     used = dict.fromkeys([*(r.model for r in records), model])
     headers = {
         "x-vsr-looper-model": model,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,12 +21,16 @@ from .chat.request import ChatRequest, gateways_passed
 from .config.external import External
 from .config.root import Config
 from .errors import ConsilienceError
+from .limits.helper_calls import at_price, noted
+from .limits.metering import CallMeter
 from .router import Router
 from .signals.asking import PREFERENCE_HELPER, PREFERENCE_ROLE, AskModel, HelperError
 from .signals.breaker import Breaker, ModelError
 from .signals.embedding import Endpoint as EmbeddingSource
 from .signals.models import SignalModels
 from .signals.vectors import Embed
+from .upstream.base import Upstream
+from .upstream.calls import Meter
 from .upstream.embedding.base import Embedder, EmbeddingError, Encoder
 from .upstream.embedding.catalog import (
     default_embedding_model,
@@ -35,12 +41,13 @@ from .upstream.embedding.local import LocalEmbedder
 from .upstream.embedding.remote import EmbeddingEndpoint, RemoteEmbedder
 from .upstream.embedding.store import PrototypeVectors, VectorStore
 from .upstream.http import Endpoint, HttpUpstream, new_session
+from .upstream.packaged_prices import packaged_price
 from .upstream.weights import cache_dir
 
 log = logging.getLogger(__name__)
 
-Complete = Callable[[ChatRequest], Awaitable[Completion]]
-"""Sends a request to a model of the configuration."""
+Open = Callable[[None, Meter | None], Upstream]
+"""Gives the models of the configuration, paid for by a meter if there is one (`Pool.calls`)."""
 OpenSession = Callable[[], Awaitable[aiohttp.ClientSession]]
 
 T = TypeVar("T")
@@ -52,7 +59,7 @@ async def prepare(
     router: Router,
     config: Config,
     open_session: OpenSession,
-    complete: Complete | None = None,
+    models: Open | None = None,
     *,
     embedding_model: str | None = None,
 ) -> None:
@@ -65,7 +72,7 @@ async def prepare(
         router: of the configuration.
         config: what it was made from.
         open_session: gives the client session, when something is reached over HTTP.
-        complete: asks configured models; None: no helper is ever asked, as in a dry run.
+        models: gives configured models; None: no helper is ever asked, as in a dry run.
         embedding_model: takes the place of the configured one.
     """
     if not router.needs_models:
@@ -76,7 +83,7 @@ async def prepare(
             embed = await _embed(config, open_session, embedding_model)
         except EmbeddingError as exc:
             log.error("embedding_model_missing", extra={"reason": str(exc)})
-    ask = None if complete is None else Helpers(config, open_session, complete).ask
+    ask = None if models is None else Helpers(config, open_session, models).ask
     await router.prepare(SignalModels(embed, ask))
 
 
@@ -107,10 +114,10 @@ async def prepared_router(
 class Helpers:
     """Who is asked by which name: helpers of the catalog, else models of the configuration."""
 
-    def __init__(self, config: Config, open_session: OpenSession, complete: Complete) -> None:
+    def __init__(self, config: Config, open_session: OpenSession, models: Open) -> None:
         self._limits = limits_of(config)
         self._open_session = open_session
-        self._complete = complete
+        self._models = models
         self._breakers: dict[str, Breaker] = {}
         self._by_name: dict[str, External] = {each.name: each for each in config.global_.helpers}
         by_role = (each for each in config.global_.helpers if each.model_role == PREFERENCE_ROLE)
@@ -136,22 +143,36 @@ class Helpers:
     ) -> str:
         try:
             if helper is None:
-                return (await self._complete(_request(model, messages))).text
-            return await self._asked(helper, messages)
+                request = _request(model, messages)
+                completion = await noted(
+                    model, lambda meter: self._models(None, meter).complete(request)
+                )
+            else:
+                completion = await noted(model, lambda meter: self._asked(helper, messages, meter))
+            return completion.text
         except ConsilienceError as exc:  # its message may speak of addresses
             raise HelperError(
                 f"the helper could not be asked: {exc.code}", of_text=exc.status in _ABOUT_THE_TEXT
             ) from exc
 
-    async def _asked(self, helper: External, messages: Sequence[Mapping[str, Any]]) -> str:
+    async def _asked(
+        self, helper: External, messages: Sequence[Mapping[str, Any]], meter: CallMeter | None
+    ) -> Completion:
         key = helper.key
         headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
         endpoint = Endpoint(helper.llm_endpoint.url, helper.llm_model_name, headers)
-        upstream = HttpUpstream(await self._open_session(), endpoint, self._limits)
+        upstream: Upstream = HttpUpstream(await self._open_session(), endpoint, self._limits)
+        now = datetime.now(UTC)
+        price = packaged_price(helper.llm_endpoint.url, helper.llm_model_name, now)
+        if meter is not None:
+            upstream = at_price(meter, helper.name, price).around(upstream, again=True)
         request = _request(
             helper.name, messages, max_tokens=helper.max_tokens, temperature=helper.temperature
         )
-        return (await upstream.complete(request)).text
+        completion = await upstream.complete(request)
+        if price is None or completion.usage is None:
+            return completion
+        return replace(completion, cost_usd=price.cost(completion.usage))
 
 
 _CONFIGURED_MODEL_S = 10.0

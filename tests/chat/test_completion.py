@@ -145,3 +145,20 @@ def test_reading_usage_never_raises_and_never_goes_below_zero(body: dict[str, An
     counted = [*usage.prompt_details.values(), *usage.completion_details.values()]
     assert min(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens, *counted) >= 0
     assert all(type(count) is int for count in counted)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"cache_creation_input_tokens": 7},
+        {"prompt_tokens_details": {"cache_creation_tokens": 7}},
+        {"prompt_tokens_details": {"cached_tokens": 1, "cache_write_tokens": 7}},
+        {"cache_creation_input_tokens": 7, "prompt_tokens_details": {"cache_creation_tokens": 7}},
+    ],
+)
+def test_tokens_that_went_into_a_cache_are_known_by_any_name(usage: dict[str, Any]) -> None:
+    read = Usage.from_body({"prompt_tokens": 9, "completion_tokens": 1, **usage})
+
+    assert read is not None
+    assert read.cache_write_tokens == 7
+    assert Usage.from_body(read.as_body()) == read

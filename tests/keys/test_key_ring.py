@@ -55,12 +55,19 @@ def test_a_lost_file_opens_no_door(ring: KeyRing, path: Path) -> None:
         store.create("team", secret, KeyLimits(), now=0)
     assert eventually(lambda: ring.exists)
 
-    for file in path.parent.iterdir():
-        file.unlink()
+    file = path.rename(path.with_suffix(".lost"))
     ring.spend("key_1", DAY, Decimal(1))
 
-    assert eventually(path.exists)
+    assert eventually(lambda: ring.troubles == ("key_store",))
     assert ring.exists
+    assert ring.find(secret.digest)
+    assert not path.exists()
+
+    file.rename(path)
+
+    assert eventually(lambda: not ring.troubles)
+    with KeyStore(path) as store:
+        assert store.spend_since(DAY) == {("key_1", DAY): 1}
 
 
 def test_a_file_in_the_place_of_another_is_read(ring: KeyRing, path: Path) -> None:

@@ -43,9 +43,11 @@ def purse(account: str = "k", **limits: str) -> Purse:
     return Purse(account, "this key", **{name: Decimal(usd) for name, usd in limits.items()})
 
 
-def hold(ledger: Ledger, *purses: Purse, usd: str, ceilings: tuple[Ceiling, ...] = ()) -> Hold:
+async def hold(
+    ledger: Ledger, *purses: Purse, usd: str, ceilings: tuple[Ceiling, ...] = ()
+) -> Hold:
     held = Hold(ledger, purses, ceilings)
-    held.plan([("m", Decimal(usd))])
+    await held.plan([("m", Decimal(usd))])
     return held
 
 
@@ -53,75 +55,83 @@ def free() -> Decimal:
     return Decimal(0)
 
 
-def test_what_is_held_cannot_be_held_again() -> None:
+@pytest.mark.anyio
+async def test_what_is_held_cannot_be_held_again() -> None:
     ledger = Ledger(Spent(), Day())
-    first = hold(ledger, purse(per_day="1"), usd="0.6")
+    first = await hold(ledger, purse(per_day="1"), usd="0.6")
 
     with pytest.raises(BudgetExceededError, match=r"up to \$0\.6; this key may spend \$1 today"):
-        hold(ledger, purse(per_day="1"), usd="0.6")
+        await hold(ledger, purse(per_day="1"), usd="0.6")
     first.close()
 
-    hold(ledger, purse(per_day="1"), usd="1")
+    await hold(ledger, purse(per_day="1"), usd="1")
 
 
-def test_a_purse_that_refuses_leaves_the_others_alone() -> None:
+@pytest.mark.anyio
+async def test_a_purse_that_refuses_leaves_the_others_alone() -> None:
     ledger = Ledger(Spent(), Day())
 
     with pytest.raises(BudgetExceededError):
-        hold(ledger, purse("a", per_day="9"), purse("b", per_month="0.5"), usd="0.6")
+        await hold(ledger, purse("a", per_day="9"), purse("b", per_month="0.5"), usd="0.6")
 
     assert ledger.held("a") == ledger.held("b") == 0
 
 
-def test_a_call_is_settled_with_what_it_cost() -> None:
+@pytest.mark.anyio
+async def test_a_call_is_settled_with_what_it_cost() -> None:
     spent = Spent()
     ledger = Ledger(spent, Day())
-    held = hold(ledger, purse(per_day="1"), usd="0.6")
-    part = held.begin("m", free)
+    held = await hold(ledger, purse(per_day="1"), usd="0.6")
+    part = await held.begin("m", free)
     held.end(part, Decimal("0.1"))
 
     assert ledger.held("k") == 0
     assert spent.spent("k", "2026-11-30") == Decimal("0.1")
-    hold(ledger, purse(per_day="1"), usd="0.9")
+    await hold(ledger, purse(per_day="1"), usd="0.9")
 
 
-def test_a_new_day_has_its_own_money_and_a_new_month_too() -> None:
+@pytest.mark.anyio
+async def test_a_new_day_has_its_own_money_and_a_new_month_too() -> None:
     day = Day()
     ledger = Ledger(Spent(), day)
-    held = hold(ledger, purse(per_day="1", per_month="1"), usd="1")
-    held.end(held.begin("m", free), Decimal(1))
+    held = await hold(ledger, purse(per_day="1", per_month="1"), usd="1")
+    held.end(await held.begin("m", free), Decimal(1))
     with pytest.raises(BudgetExceededError, match="today"):
-        hold(ledger, purse(per_day="1"), usd="0.1")
+        await hold(ledger, purse(per_day="1"), usd="0.1")
     with pytest.raises(BudgetExceededError, match="this month"):
-        hold(ledger, purse(per_month="1"), usd="0.1")
+        await hold(ledger, purse(per_month="1"), usd="0.1")
 
     day.today = date(2026, 12, 1)
 
-    hold(ledger, purse(per_day="1", per_month="1"), usd="1")
+    await hold(ledger, purse(per_day="1", per_month="1"), usd="1")
 
 
-def test_a_call_that_was_not_planned_needs_more_money() -> None:
+@pytest.mark.anyio
+async def test_a_call_that_was_not_planned_needs_more_money() -> None:
     ledger = Ledger(Spent(), Day())
-    held = hold(ledger, purse(per_day="1"), usd="0.6")
-    held.begin("m", free)
+    held = await hold(ledger, purse(per_day="1"), usd="0.6")
+    await held.begin("m", free)
 
-    assert held.begin("fallback", lambda: Decimal("0.4")) == Decimal("0.4")
+    assert await held.begin("fallback", lambda: Decimal("0.4")) == Decimal("0.4")
     with pytest.raises(BudgetExceededError, match="one more call"):
-        held.begin("fallback", lambda: Decimal("0.1"))
+        await held.begin("fallback", lambda: Decimal("0.1"))
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize(("own", "error"), [(True, CostCeilingError), (False, BudgetExceededError)])
-def test_a_ceiling_counts_what_is_spent_already(own: bool, error: type[ConsilienceError]) -> None:
+async def test_a_ceiling_counts_what_is_spent_already(
+    own: bool, error: type[ConsilienceError]
+) -> None:
     ceiling = Ceiling(Decimal(1), own=own, param="x")
     ledger = Ledger(Spent(), Day())
     with pytest.raises(error):
-        hold(ledger, usd="1.01", ceilings=(ceiling,))
-    held = hold(ledger, usd="1", ceilings=(ceiling,))
-    held.end(held.begin("m", free), Decimal("0.7"))
+        await hold(ledger, usd="1.01", ceilings=(ceiling,))
+    held = await hold(ledger, usd="1", ceilings=(ceiling,))
+    held.end(await held.begin("m", free), Decimal("0.7"))
 
-    held.begin("m", lambda: Decimal("0.3"))
+    await held.begin("m", lambda: Decimal("0.3"))
     with pytest.raises(BudgetExceededError):
-        held.begin("m", lambda: Decimal("0.1"))
+        await held.begin("m", lambda: Decimal("0.1"))
 
 
 class Models:

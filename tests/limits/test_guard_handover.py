@@ -27,7 +27,7 @@ def gateway(path: Path, usd: str) -> Gateway:
 async def test_what_is_set_aside_stays_so_over_a_reload(tmp_path: Path) -> None:
     async with LiveGateway(gateway(tmp_path / "keys", "1")) as live:
         purse = Purse("*", "this gateway", per_day=Decimal(1))
-        live.current().guard.ledger.hold([purse], Decimal("0.9995"))
+        await live.current().guard.ledger.hold([purse], Decimal("0.9995"))
         await live.replace(gateway(tmp_path / "keys", "1"))
 
         with pytest.raises(BudgetExceededError):

@@ -47,7 +47,7 @@ def metered(
     member = Member([Backend(upstream)], PRICE, RetryPolicy(2))
     pool = Pool({"small": member}, draw=lambda: 0.5)
     hold = Hold(Ledger(Spent(), Day()), (), [Ceiling(Decimal(usd), own=False)])
-    hold.plan([("small", Decimal(10))])
+    run(lambda: hold.plan([("small", Decimal(10))]))
     meter = CallMeter(hold, WorstCase({"small": PRICE}, {}, 8192, True), pool.cost, True)
     return pool.calls(Allowance(), meter), hold, upstream
 
@@ -75,7 +75,7 @@ def test_a_repeated_call_leaves_alone_what_is_planned_for_a_later_one() -> None:
         return LIMITED if len(during) == 1 else "Hello."
 
     calls, hold, _ = metered(reply=reply)
-    hold.plan([("small", Decimal(1))])
+    run(lambda: hold.plan([("small", Decimal(1))]))
     run(lambda: calls.complete(ASKED))
 
     # ten dollars for the call at work each time, and one for the call to come
@@ -85,17 +85,21 @@ def test_a_repeated_call_leaves_alone_what_is_planned_for_a_later_one() -> None:
 
 @pytest.mark.parametrize("ask", ["whole", "stream"])
 def test_a_call_is_not_repeated_without_money(ask: str) -> None:
-    calls, hold, upstream = metered(GARBAGE, "Hello.", usd="15")
+    garbage = UpstreamProtocolError("the answer is not valid JSON", model="small")
+    calls, hold, upstream = metered(garbage, "Hello.", usd="15")
 
     async def stream() -> None:
         async for _ in calls.stream(ASKED):
             pass
 
     asked: Callable[[], Any] = stream if ask == "stream" else lambda: calls.complete(ASKED)
-    with pytest.raises(BudgetExceededError, match="no money is left for one more call"):
+    with pytest.raises(UpstreamProtocolError) as caught:
         run(asked)
 
-    assert len(upstream.calls) == 1
+    # what failed is the model; that it was not asked again is why nobody else could help
+    assert caught.value.message == "the answer is not valid JSON; there was no money to ask again"
+    assert isinstance(caught.value.__cause__, BudgetExceededError)
+    assert caught.value.attempts == len(upstream.calls) == 1
     assert (hold.spent, hold.left) == (Decimal(10), Decimal(0))
     assert (calls.allowance.made, calls.allowance.paid) == (1, 1)
 

@@ -30,6 +30,15 @@ def ref(*hosts: str) -> str:
     return f"backend_refs: [{refs}]"
 
 
+def test_what_goes_into_a_cache_has_its_price() -> None:
+    url = "https://api.anthropic.com/v1/chat/completions"
+    price = packaged_price(url, "claude-sonnet-4-5", AT)
+
+    assert price is not None
+    assert price.cache_write is not None
+    assert price.cache_write > price.prompt
+
+
 def test_a_known_model_of_a_known_provider_has_its_price() -> None:
     assert packaged_price(OPENAI, "gpt-4o-mini", AT) == Price(
         Decimal("0.15"), Decimal("0.6"), Decimal("0.075")

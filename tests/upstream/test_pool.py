@@ -603,10 +603,21 @@ PRICE = Price(Decimal("0.1"), Decimal("0.3"))
             "0",
         ),
         (Price(Decimal(0), Decimal(0)), Usage(5, 5, 10), "0"),
+        (
+            Price(Decimal(1), Decimal(2), Decimal("0.1"), cache_write=Decimal("1.25")),
+            Usage(100, 10, 110, {"cached_tokens": 40, "cache_write_tokens": 20}),
+            "0.000089",
+        ),
+        (
+            Price(Decimal(1), Decimal(2), cache_write=Decimal(5)),
+            Usage(100, 0, 100, {"cached_tokens": 90, "cache_creation_tokens": 20}),
+            "0.00014",
+        ),
     ],
 )
 def test_a_call_costs_exactly(price: Price, usage: Usage, cost: str) -> None:
     assert price.cost(usage) == Decimal(cost)
+    assert price.cost(usage) <= price.worst(usage.prompt_tokens, usage.completion_tokens)
 
 
 async def test_an_answer_carries_its_cost(hello: ChatRequest) -> None:

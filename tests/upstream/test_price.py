@@ -12,7 +12,7 @@ from consilience.chat.completion import Usage
 from consilience.upstream.price import Price
 
 PLAIN = Price(Decimal(1), Decimal(10))
-CACHING = Price(Decimal(1), Decimal(10), Decimal("0.1"), Decimal("1.25"))
+CACHING = Price(Decimal(1), Decimal(10), Decimal("0.1"), cache_write=Decimal("1.25"))
 amounts = st.decimals(0, 100, places=4)
 counts = st.integers(0, 1_000_000)
 
@@ -51,7 +51,8 @@ def test_no_call_costs_more_than_the_worst_case(
     cached: int,
     written: int,
 ) -> None:
-    price = Price(*prices, tiers=((1000, Price(Decimal(3), Decimal(5), None, Decimal(7))),))
+    tier = Price(Decimal(3), Decimal(5), cache_write=Decimal(7))
+    price = Price(*prices[:3], tiers=((1000, tier),), cache_write=prices[3])
     details = {"cached_tokens": cached, "cache_write_tokens": written}
     usage = Usage(prompt, completion, prompt + completion, prompt_details=details)
     assert 0 <= price.cost(usage) <= price.worst(prompt, completion)

@@ -13,6 +13,8 @@ from .codec import Body
 from .request import text_of
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+_CACHE_WRITES = ("cache_creation_input_tokens", "cache_creation_tokens", "cache_write_tokens")
+"""How Anthropic, LiteLLM and OpenRouter call prompt tokens that went into a cache."""
 _THINKING = re.compile(r"\A\s*<(think|thinking|reasoning)>(.*?)(?:</\1>|\Z)", re.DOTALL)
 
 
@@ -41,7 +43,7 @@ class Usage:
             prompt_tokens=prompt,
             completion_tokens=completion,
             total_tokens=_count(usage, "total_tokens") or prompt + completion,
-            prompt_details=_details(usage.get("prompt_tokens_details")),
+            prompt_details=_prompt_details(usage),
             completion_details=_details(usage.get("completion_tokens_details")),
         )
 
@@ -63,7 +65,7 @@ class Usage:
 
     @property
     def cache_write_tokens(self) -> int:
-        """Prompt tokens the upstream wrote to its cache, under whichever name it tells them."""
+        """Prompt tokens the upstream put into its cache, by whichever name it counts them."""
         return max(self.prompt_details.get(name, 0) for name in _CACHE_WRITES)
 
     def as_body(self) -> dict[str, Any]:
@@ -78,9 +80,6 @@ class Usage:
         if self.completion_details:
             body["completion_tokens_details"] = dict(self.completion_details)
         return body
-
-
-_CACHE_WRITES = ("cache_write_tokens", "cache_creation_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +170,13 @@ def said(message: Mapping[str, Any]) -> str:
 def _count(usage: Mapping[str, Any], name: str) -> int:
     value = usage.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _prompt_details(usage: Mapping[str, Any]) -> Mapping[str, int]:
+    """The details, with the cache's tokens that some servers count beside them."""
+    details = _details(usage.get("prompt_tokens_details"))
+    written = _count(usage, _CACHE_WRITES[0])
+    return {**details, _CACHE_WRITES[0]: written} if written else details
 
 
 def _details(value: object) -> dict[str, int]:

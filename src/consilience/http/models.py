@@ -58,12 +58,16 @@ class Inventory:
         raise UnknownModelError(f"there is no model {name[:100]!r} here", param="model")
 
     async def health(self, request: Request) -> Response:
-        """Says that the process runs, and whether it serves the newest configuration."""
+        """Says that the process runs, how well, and whether it serves the newest configuration."""
+        troubles = self._gateway().guard.troubles
+        ok = "degraded" if troubles else "ok"
         body: dict[str, Any] = {
-            "status": "stopping" if self._process.drain.stopping else "ok",
+            "status": "stopping" if self._process.drain.stopping else ok,
             "version": self._version,
             "config": self._live.state.as_body(),
         }
+        if troubles:
+            body["reasons"] = troubles
         if self._process.worker is not None:
             body["worker"] = self._process.worker
         return JSONResponse(body)

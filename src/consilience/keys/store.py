@@ -48,6 +48,8 @@ CREATE TABLE IF NOT EXISTS spend (
 
 Spend = Mapping[tuple[str, str], Decimal]
 """Dollars by account (a key's id, or `EVERYTHING`) and day (`2026-11-25`)."""
+MONTH = len("2026-11")
+"""Characters of a day that name its month."""
 EVERYTHING = "*"
 """The account of all requests together."""
 
@@ -61,17 +63,21 @@ class KeyStoreError(ConsilienceError):
 class KeyStore:
     """One open file of keys. Use it from one thread at a time, and close it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, wait_s: float = _WAIT_S) -> None:
         """Opens the file; makes it, for its owner alone, when it is not there.
+
+        Args:
+            path: the file.
+            wait_s: seconds for which another process may have it locked.
 
         Raises:
             KeyStoreError: it cannot be opened, or was written by a newer version.
         """
         self.path = path
         with _told(path):
-            self.inode = _make_private(path)
+            self.inode = make_private(path)
             self._db = sqlite3.connect(
-                path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+                path, timeout=wait_s, isolation_level=None, check_same_thread=False
             )
         try:
             with _told(path):
@@ -161,8 +167,12 @@ class KeyStore:
             )
         return key
 
-    def add_spend(self, spend: Spend) -> None:
-        """Adds to what was spent, all of it or nothing."""
+    def add_spend(self, spend: Spend) -> Spend:
+        """Adds to what was spent, all of it or nothing.
+
+        Gives what it comes to, by account and both day and month.
+        """
+        totals: dict[tuple[str, str], Decimal] = {}
         with self._writing():
             for (account, day), usd in spend.items():
                 row = self._db.execute(
@@ -173,12 +183,23 @@ class KeyStore:
                     "INSERT OR REPLACE INTO spend (account, day, usd) VALUES (?, ?, ?)",
                     (account, day, format(total, "f")),
                 )
+                totals[account, day] = total
+            for account, month in {(account, day[:MONTH]) for account, day in spend}:
+                totals[account, month] = self._spent_in(account, month)
+        return totals
 
     def spend_since(self, day: str) -> dict[tuple[str, str], Decimal]:
         """Gives what was spent on this day and later."""
         with _told(self.path):
             rows = self._db.execute("SELECT account, day, usd FROM spend WHERE day >= ?", (day,))
             return {(account, on): Decimal(usd) for account, on, usd in rows}
+
+    def _spent_in(self, account: str, month: str) -> Decimal:
+        rows = self._db.execute(
+            "SELECT usd FROM spend WHERE account = ? AND day >= ? AND day < ?",
+            (account, month, f"{month}-99"),
+        )
+        return sum((Decimal(usd) for (usd,) in rows), Decimal(0))
 
     def _live(self, name: str) -> VirtualKey:
         row = self._db.execute(
@@ -243,7 +264,7 @@ def is_there(path: Path) -> bool:
         return True
 
 
-def _make_private(path: Path) -> int:
+def make_private(path: Path) -> int:
     """Sees to it that the file exists and is its owner's alone, as SQLite's journal is then.
 
     Gives its inode, by which it is told from another that takes its place.

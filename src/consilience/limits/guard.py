@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -79,6 +79,11 @@ class Guard:
     def ring(self) -> KeyRing:
         """The virtual keys."""
         return self._shared.ring
+
+    @property
+    def troubles(self) -> Sequence[str]:
+        """What it cannot use now, though requests go on (`keys.ring.KeyRing.troubles`)."""
+        return self.ring.troubles
 
     @property
     def ledger(self) -> Ledger:
@@ -177,32 +182,23 @@ class Guard:
                 if not key.may_use(name):
                     raise _not_allowed(name)
 
-    @contextmanager
-    def metered(
-        self,
-        looper: Looper[Any],
-        request: ChatRequest,
-        headers: Mapping[str, str],
-        cost: Cost,
-    ) -> Iterator[CallMeter | None]:
-        """Gives what pays for a request, its worst case set aside until the block ends.
+    @asynccontextmanager
+    async def paying(
+        self, request: ChatRequest, headers: Mapping[str, str], cost: Cost
+    ) -> AsyncGenerator[CallMeter | None, None]:
+        """Gives what pays for a request's calls; what is set aside goes back when the block ends.
 
         None when nobody counts.
 
         Args:
-            looper: who will ask models.
-            request: as they will be asked.
+            request: as it came.
             headers: the client's, names in lower case.
             cost: gives what a call cost.
 
         Raises:
-            BudgetExceededError: what is left does not cover it; nothing was spent, as below.
-            CostCeilingError: its own limit does not.
-            RateLimitedError: too few tokens are left of this minute.
             InvalidRequestError: its own limit is not an amount.
         """
-        key = current_key.get()
-        purses = self._purses(key)
+        purses = self._purses(current_key.get())
         ceilings = [*self._ceilings(request, headers)]
         strict = bool(ceilings) or any(purse.is_limited for purse in purses)
         if not purses and not ceilings:
@@ -210,14 +206,36 @@ class Guard:
             return
         worst_case = self._worst_case if strict else self._worst_case.lenient()
         hold = Hold(self.ledger, purses, ceilings)
-        metered = CallMeter(hold, worst_case, cost, strict and self._budgets.limit_answers)
-        with self._tokens(key, looper, request, metered):
-            try:
-                if strict:
-                    hold.plan(worst_case.planned(looper, request))
-                yield metered
-            finally:
-                hold.close()
+        try:
+            limits_answers = strict and self._budgets.limit_answers
+            yield CallMeter(hold, worst_case, cost, limits_answers, strict)
+        finally:
+            hold.close()
+
+    @asynccontextmanager
+    async def planned(
+        self, metered: CallMeter | None, looper: Looper[Any], request: ChatRequest
+    ) -> AsyncGenerator[None, None]:
+        """Sets the worst case of a request's calls aside, before the first of them.
+
+        Args:
+            metered: what pays, from `paying`.
+            looper: who will ask models.
+            request: as they will be asked.
+
+        Raises:
+            BudgetExceededError: what is left does not cover it; no model was asked, as below.
+            BudgetUnavailableError: what is left cannot be known.
+            CostCeilingError: its own limit does not.
+            RateLimitedError: too few tokens are left of this minute.
+        """
+        if metered is None:
+            yield
+            return
+        with self._tokens(current_key.get(), looper, request, metered):
+            if metered.strict:
+                await metered.hold.plan(metered.worst_case.planned(looper, request))
+            yield
 
     @contextmanager
     def _tokens(
@@ -236,7 +254,7 @@ class Guard:
         try:
             yield
         finally:
-            rates.settle_tokens(held, metered.tokens, anyio.current_time())
+            rates.settle_tokens(held, metered.hold.tokens, anyio.current_time())
 
     def _rates(self, key: VirtualKey) -> KeyRates:
         return self._shared.rates.setdefault(key.id, KeyRates())

@@ -35,14 +35,14 @@ class CallMeter:
     cost: Cost
     limits_answers: bool
     """Whether an answer that nothing limits gets a limit on its way."""
-    tokens: int = 0
-    """Tokens used so far, as far as the upstreams told."""
+    strict: bool = True
+    """Whether any budget holds; else spend is only counted."""
 
     def around(self, upstream: Upstream, *, again: bool) -> Upstream:
         """Gives an upstream whose calls are paid for; see `upstream.calls.Meter`."""
         return _Metered(upstream, self, again)
 
-    def begin(self, request: ChatRequest, *, again: bool) -> tuple[Decimal, ChatRequest]:
+    async def begin(self, request: ChatRequest, *, again: bool) -> tuple[Decimal, ChatRequest]:
         """Takes the worst case of a call that is about to be made.
 
         Args:
@@ -56,7 +56,7 @@ class CallMeter:
             BudgetExceededError: there is no money for a call that was not planned.
         """
         worst = partial(self.worst_case.call, request)
-        held = self.hold.begin(request.model, worst, again=again)
+        held = await self.hold.begin(request.model, worst, again=again)
         return held, self.worst_case.limited(request) if self.limits_answers else request
 
     def end(self, held: Decimal, model: str, usage: Usage | None, *, free: bool) -> None:
@@ -69,7 +69,7 @@ class CallMeter:
             free: whether no model can have worked.
         """
         if usage is not None:
-            self.tokens += usage.total_tokens
+            self.hold.tokens += usage.total_tokens
         cost = NOTHING if free else self.cost(model, usage)
         self.hold.end(held, held if cost is None else cost)
 
@@ -84,7 +84,7 @@ class _Metered:
 
     async def complete(self, request: ChatRequest) -> Completion:
         """Asks for a whole answer; see `Upstream.complete`."""
-        held, request = self.meter.begin(request, again=self.again)
+        held, request = await self.meter.begin(request, again=self.again)
         usage: Usage | None = None
         free = False
         try:
@@ -99,7 +99,7 @@ class _Metered:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Body, None]:
         """Asks for an answer in chunks; see `Upstream.stream`."""
-        held, request = self.meter.begin(request, again=self.again)
+        held, request = await self.meter.begin(request, again=self.again)
         usage: Usage | None = None
         begun = free = False
         try:

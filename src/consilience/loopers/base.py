@@ -22,7 +22,7 @@ from ..chat.request import ChatRequest
 from ..errors import ConsilienceError
 from .reasoning import ReasoningSwitch
 
-Stage = Literal["panel", "judge", "synthesis", "single"]
+Stage = Literal["signal", "panel", "judge", "synthesis", "single"]
 StageStatus = Literal["ok", "failed", "timeout", "cancelled"]
 
 Ask = Callable[[ChatRequest], Awaitable[Completion]]
@@ -163,6 +163,10 @@ class Extension(Protocol):
         """Gives what did not go as configured, as (stage, reason); empty when all went well."""
         ...
 
+    def after(self, before: Sequence[StageRecord]) -> Extension:
+        """Gives the same with calls that were made before deliberation."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -180,6 +184,13 @@ class Outcome:
     finish: Callable[[Completion], Completion] | None = None
     """A last edit of the whole answer (an output contract). Such an answer cannot be streamed as
     it comes; the gateway waits for it and then sends it in chunks."""
+
+    def after(self, before: Sequence[StageRecord]) -> Outcome:
+        """Gives the same with calls that were made before deliberation."""
+        if not before:
+            return self
+        extension = self.extension.after(before) if self.extension else None
+        return replace(self, records=(*before, *self.records), extension=extension)
 
     @property
     def spent(self) -> Usage:

@@ -23,12 +23,14 @@ from ..chat.completion import Completion, Usage
 from ..chat.request import ChatRequest
 from ..errors import (
     BudgetExceededError,
+    BudgetUnavailableError,
     UpstreamConnectionError,
     UpstreamError,
     UpstreamTimeoutError,
 )
 from ..telemetry import metrics
 from .allowance import Allowance
+from .answer import says_something
 from .balance import Backend, Member
 from .base import Upstream
 from .retry import LONGEST_WAIT_S
@@ -182,6 +184,10 @@ class _Trial:
     """Whether its share of the time was over."""
     _stale: bool = False
     """Whether a connection that was just being closed has been there."""
+    _failed: UpstreamError | None = None
+    """How the last attempt failed."""
+    _broke: bool = False
+    """Whether there was no money for another."""
 
     def __enter__(self) -> Self:
         self.allowance.enter(again=self.reworded)
@@ -203,7 +209,9 @@ class _Trial:
         """Gives whom to ask, and takes in how that ends.
 
         Raises:
-            UpstreamError: there is nobody, or the request may make no further call.
+            UpstreamError: there is nobody, or the request may make no further call; or the failure
+                of the attempt before, when there is no money for another.
+            BudgetExceededError: there is none for the first. `BudgetUnavailableError` likewise.
         """
         backend = self._next()
         self._asked_at = anyio.current_time()
@@ -234,10 +242,15 @@ class _Trial:
                 may_eject=self.member.may_eject(backend),
             )
             raise
-        except BudgetExceededError:  # nobody was asked
+        except (BudgetExceededError, BudgetUnavailableError) as exc:  # nobody was asked
             self.allowance.made -= 1
+            self.tried.pop()
             backend.health.end("none", anyio.current_time(), probe=probe)
-            raise
+            if self._failed is None:
+                raise
+            self._broke = True
+            self._failed.message += "; there was no money to ask again"
+            raise self._failed from exc
         except BaseException:  # cancelled or left: the model had begun to work
             now = anyio.current_time()
             late = self._was_too_slow(now)
@@ -316,6 +329,9 @@ class _Trial:
         """
         # who is cancelled has no time left: that is no failure of the model
         await checkpoint_if_cancelled()
+        if self._broke:
+            raise exc
+        self._failed = exc
         if self._was_stale(exc):
             return
         seconds = self._pause_s(exc)
@@ -381,20 +397,3 @@ class _Trial:
         if pause_s is None:
             metrics.RETRIES_DENIED.of("time").inc()
         return pause_s
-
-
-def says_something(chunk: Body) -> bool:
-    """Whether a chunk has more to say than whose turn it is."""
-    choices = chunk.get("choices")
-    if not choices:
-        return bool(chunk.get("usage"))
-    return any(_speaks(choice) for choice in choices)
-
-
-def _speaks(choice: object) -> bool:
-    if not isinstance(choice, dict):
-        return True
-    delta = choice.get("delta")
-    if choice.get("finish_reason") or not isinstance(delta, dict):
-        return True
-    return any(value for name, value in delta.items() if name != "role")

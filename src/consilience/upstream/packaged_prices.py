@@ -44,8 +44,11 @@ def packaged_price(url: str, model: str, at: datetime) -> Price | None:
 def _price(prices: ModelPrice) -> Price | None:
     """Turns the library's price into ours; None when a part is missing or makes no sense."""
     kinds = (
-        prices.input_mtok, prices.output_mtok, prices.cache_read_mtok, prices.cache_write_mtok,
-    )  # fmt: skip
+        prices.input_mtok,
+        prices.output_mtok,
+        prices.cache_read_mtok,
+        prices.cache_write_mtok,
+    )
     starts = {t.start for kind in kinds if isinstance(kind, TieredPrices) for t in kind.tiers}
     steps = [(start, _step(kinds, start)) for start in (0, *sorted(starts))]
     (_, base), *rest = steps
@@ -61,10 +64,10 @@ def _step(kinds: Sequence[Decimal | TieredPrices | None], start: int) -> Price |
     prompt, completion, cached, written = (_from(kind, start) for kind in kinds)
     if prompt is None or completion is None:
         return None
-    given = (prompt, completion, cached or Decimal(0), written or Decimal(0))
-    if not all(0 <= each <= _MOST for each in given):
+    told = (each for each in (prompt, completion, cached, written) if each is not None)
+    if not all(0 <= each <= _MOST for each in told):
         return None
-    return Price(prompt, completion, cached, written)
+    return Price(prompt, completion, cached, cache_write=written)
 
 
 def _from(kind: Decimal | TieredPrices | None, start: int) -> Decimal | None:

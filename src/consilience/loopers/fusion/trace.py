@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -32,11 +32,17 @@ class FusionTrace:
     """The panel model whose own answer is given when every writer fails."""
     notes: Sequence[tuple[Stage, str]] = ()
     """What else did not go as configured: (stage, reason)."""
+    before: Sequence[StageRecord] = ()
+    """Calls that signals made while the request was routed."""
 
     @property
     def records(self) -> Sequence[StageRecord]:
         """The calls of panel and judge."""
         return (*self.panel.records, *self.verdict.records)
+
+    def after(self, before: Sequence[StageRecord]) -> FusionTrace:
+        """Gives the same with calls that signals made."""
+        return replace(self, before=before)
 
     def degraded(self, delivery: Sequence[StageRecord] | None) -> Sequence[tuple[Stage, str]]:
         """What did not go as configured, in the order of the stages."""
@@ -75,8 +81,8 @@ class FusionTrace:
         body["seed"] = self.labelled.seed
         if degraded:
             body["degraded"] = [{"stage": s, "reason": r} for s, r in degraded]
-        body["stages"] = [stage_body(r) for r in records]
-        body["cost_usd"] = money(total_cost(records))
+        body["stages"] = [stage_body(r) for r in (*self.before, *records)]
+        body["cost_usd"] = money(total_cost((*self.before, *records)))
         body["models_used"] = list(distinct([r.model for r in records if r.called]))
         body["iterations"] = sum(r.called for r in records)
         return body

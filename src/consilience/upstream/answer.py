@@ -135,3 +135,20 @@ def _check_nesting(raw: bytes, body: Body, model: str) -> None:
         encode(body)
     except ValueError:
         raise UpstreamProtocolError("the answer is nested too deeply", model=model) from None
+
+
+def says_something(chunk: Body) -> bool:
+    """Whether a chunk has more to say than whose turn it is."""
+    choices = chunk.get("choices")
+    if not choices:
+        return bool(chunk.get("usage"))
+    return any(_speaks(choice) for choice in choices)
+
+
+def _speaks(choice: object) -> bool:
+    if not isinstance(choice, dict):
+        return True
+    delta = choice.get("delta")
+    if choice.get("finish_reason") or not isinstance(delta, dict):
+        return True
+    return any(value for name, value in delta.items() if name != "role")

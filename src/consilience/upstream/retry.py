@@ -30,6 +30,10 @@ class RetryPolicy:
     telling_s: float = TELLING_S
     """A call that a deadline cuts off after this long says something of its backend."""
 
+    def takes(self, conditions: frozenset[str]) -> bool:
+        """Whether it retries what happened under these; under none, it always does."""
+        return self.conditions is None or not conditions or bool(conditions & self.conditions)
+
     def pause_s(
         self, retries: int, told_s: float | None, left_s: float, random: Callable[[], float]
     ) -> float | None:

@@ -76,6 +76,26 @@ async def test_a_reliability_block_goes_over_the_gateway_s_own_settings() -> Non
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("listener", "gateway", "seconds"),
+    [
+        ("", "", 10),
+        (", timeout: 1s", "", 0.1),
+        (", timeout: 1s", "first_byte_timeout_seconds: 0.05", 0.05),
+    ],
+)
+async def test_where_requests_have_little_time_silence_tells_something_sooner(
+    listener: str, gateway: str, seconds: float
+) -> None:
+    yaml = _yaml("{endpoint: '127.0.0.1:1'}", gateway=gateway)
+    config = parse_config(yaml.replace("port: 0", f"port: 0{listener}"))
+    async with new_session() as session:
+        member = build_pool(config, session).member("m")
+    assert member is not None
+    assert member.retries.telling_s == pytest.approx(seconds)
+
+
+@pytest.mark.anyio
 async def test_models_at_the_same_servers_share_their_retry_budget() -> None:
     models = {
         "one": ["http://127.0.0.1:1/v1"],

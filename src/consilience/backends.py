@@ -12,7 +12,6 @@ from yarl import URL
 from .chat.codec import Body
 from .chat.completion import Completion
 from .chat.request import ChatRequest
-from .config.globals import Gateway as GatewaySettings
 from .config.providers import BackendRef, Pricing, ProviderModel
 from .config.root import Config
 from .upstream.balance import Backend, Member
@@ -24,7 +23,7 @@ from .upstream.limits import Limits
 from .upstream.packaged_prices import packaged_price
 from .upstream.pool import Pool
 from .upstream.price import Price
-from .upstream.retry import TELLING_S, RetryBudget, RetryPolicy
+from .upstream.retry import TELLING_S, TELLING_SHARE, RetryBudget, RetryPolicy
 
 _DOLLARS = ("USD", "usd", "$")
 
@@ -74,7 +73,7 @@ def build_pool(
                 members[model.name] = builder.around(model, model.name, [Backend(other)], urls)
     served: Member | None = None
     if other:
-        retries, budget = retries_of(config.global_.gateway), builder.budget([looper.endpoint])
+        retries, budget = retries_of(config), builder.budget([looper.endpoint])
         served = Member([Backend(other)], retries=retries, budget=budget, named=False)
     return Pool(members, other=served, checks=checks)
 
@@ -86,7 +85,7 @@ class _Builder:
         self, config: Config, session: aiohttp.ClientSession, local: LocalServer | None
     ) -> None:
         self.limits = limits_of(config)
-        self._retries = retries_of(config.global_.gateway)
+        self._retries = retries_of(config)
         self._prices = prices_of(config)
         self._session = session
         self._local = local
@@ -153,13 +152,14 @@ class _Builder:
         )
 
 
-def retries_of(settings: GatewaySettings) -> RetryPolicy:
+def retries_of(config: Config) -> RetryPolicy:
     """How often and how soon a model is asked again that says nothing of it itself."""
+    settings, request_s = config.global_.gateway, config.listeners[0].timeout_s
     return RetryPolicy(
         settings.retry_count,
         settings.retry_base_seconds,
         settings.retry_cap_seconds,
-        telling_s=min(TELLING_S, settings.first_byte_timeout_seconds),
+        telling_s=min(TELLING_S, settings.first_byte_timeout_seconds, TELLING_SHARE * request_s),
     )
 
 

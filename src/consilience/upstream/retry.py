@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 LONGEST_WAIT_S = 60.0
 """A `Retry-After` above it is not waited for: the client, or another backend, has more use of it."""
 TELLING_S = 10.0
+TELLING_SHARE = 0.1
+"""Of the time that requests have: where that is short, silence tells something sooner."""
 BUDGET_SHARE = 0.2
 BUDGET_FLOOR = 3
 

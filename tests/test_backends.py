@@ -76,6 +76,50 @@ async def test_a_reliability_block_goes_over_the_gateway_s_own_settings() -> Non
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("listener", "gateway", "seconds"),
+    [
+        ("", "", 10),
+        (", timeout: 1s", "", 0.1),
+        (", timeout: 1s", "first_byte_timeout_seconds: 0.05", 0.05),
+    ],
+)
+async def test_where_requests_have_little_time_silence_tells_something_sooner(
+    listener: str, gateway: str, seconds: float
+) -> None:
+    yaml = _yaml("{endpoint: '127.0.0.1:1'}", gateway=gateway)
+    config = parse_config(yaml.replace("port: 0", f"port: 0{listener}"))
+    async with new_session() as session:
+        member = build_pool(config, session).member("m")
+    assert member is not None
+    assert member.retries.telling_s == pytest.approx(seconds)
+
+
+@pytest.mark.anyio
+async def test_models_at_the_same_servers_share_their_retry_budget() -> None:
+    models = {
+        "one": ["http://127.0.0.1:1/v1"],
+        "same": ["http://127.0.0.1:1/other/v1"],
+        "port": ["http://127.0.0.1:2/v1"],
+        "both": ["http://127.0.0.1:2/v1", "http://127.0.0.1:1/v1"],
+        "turned": ["http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1"],
+    }
+    listed = "\n".join(
+        f"    - {{name: {name}, backend_refs: [{', '.join(f'{{base_url: {url!r}}}' for url in urls)}]}}"
+        for name, urls in models.items()
+    )
+    config = parse_config(
+        f"version: v0.3\nlisteners: [{{name: http, port: 0}}]\nproviders:\n  models:\n{listed}\n"
+    )
+    async with new_session() as session:
+        pool = build_pool(config, session)
+    budgets = {name: member.budget for name in models if (member := pool.member(name))}
+    assert budgets["one"] is budgets["same"]
+    assert budgets["both"] is budgets["turned"]
+    assert len({id(budget) for budget in budgets.values()}) == 3
+
+
+@pytest.mark.anyio
 async def test_without_one_the_gateway_s_own_settings_hold() -> None:
     member = await _member("")
     policy = member.backends[1].health.policy

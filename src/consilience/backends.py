@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -12,7 +12,6 @@ from yarl import URL
 from .chat.codec import Body
 from .chat.completion import Completion
 from .chat.request import ChatRequest
-from .config.globals import Gateway as GatewaySettings
 from .config.providers import BackendRef, Pricing, ProviderModel
 from .config.root import Config
 from .upstream.balance import Backend, Member
@@ -24,7 +23,7 @@ from .upstream.limits import Limits
 from .upstream.packaged_prices import packaged_price
 from .upstream.pool import Pool
 from .upstream.price import Price
-from .upstream.retry import TELLING_S, RetryPolicy
+from .upstream.retry import TELLING_S, TELLING_SHARE, RetryBudget, RetryPolicy
 
 _DOLLARS = ("USD", "usd", "$")
 
@@ -70,9 +69,12 @@ def build_pool(
         other = EndpointForAll(session, looper.endpoint, dict(looper.headers), builder.limits)
         for model in config.providers.models:
             if model.name not in members:
-                members[model.name] = builder.around(model, model.name, [Backend(other)])
-    retries = retries_of(config.global_.gateway)
-    served = Member([Backend(other)], retries=retries, named=False) if other else None
+                urls = [looper.endpoint]
+                members[model.name] = builder.around(model, model.name, [Backend(other)], urls)
+    served: Member | None = None
+    if other:
+        retries, budget = retries_of(config), builder.budget([looper.endpoint])
+        served = Member([Backend(other)], retries=retries, budget=budget, named=False)
     return Pool(members, other=served, checks=checks)
 
 
@@ -83,10 +85,19 @@ class _Builder:
         self, config: Config, session: aiohttp.ClientSession, local: LocalServer | None
     ) -> None:
         self.limits = limits_of(config)
-        self._retries = retries_of(config.global_.gateway)
+        self._retries = retries_of(config)
         self._prices = prices_of(config)
         self._session = session
         self._local = local
+        self._budgets: dict[frozenset[str], RetryBudget] = {}
+
+    def budget(self, urls: Iterable[str | None]) -> RetryBudget:
+        """Gives the retry budget of the servers at these addresses; the models there share it.
+
+        A server that is down is asked no more often for having many models.
+        """
+        origins = frozenset(str(URL(url).origin()) for url in urls if url)
+        return self._budgets.setdefault(origins, RetryBudget()) if origins else RetryBudget()
 
     def health(self, model: ProviderModel, position: int) -> Health:
         """Gives a backend's state, which its LoRAs share."""
@@ -113,10 +124,17 @@ class _Builder:
                 )
                 for ref, health in zip(model.backend_refs, healths, strict=True)
             ],
+            [ref.chat_url for ref in model.backend_refs],
         )
 
-    def around(self, model: ProviderModel, name: str, backends: Sequence[Backend]) -> Member:
-        """Gives the member of a model, or one of its LoRAs, with these backends."""
+    def around(
+        self,
+        model: ProviderModel,
+        name: str,
+        backends: Sequence[Backend],
+        urls: Iterable[str | None],
+    ) -> Member:
+        """Gives the member of a model, or one of its LoRAs, with these backends at these addresses."""
         settings = model.reliability
         count, conditions = settings.retry_count, settings.retry_on
         percent = settings.max_ejection_percent
@@ -130,16 +148,18 @@ class _Builder:
             ),
             settings.lb_policy,
             1.0 if percent is None else percent / 100,
+            self.budget(urls),
         )
 
 
-def retries_of(settings: GatewaySettings) -> RetryPolicy:
+def retries_of(config: Config) -> RetryPolicy:
     """How often and how soon a model is asked again that says nothing of it itself."""
+    settings, request_s = config.global_.gateway, config.listeners[0].timeout_s
     return RetryPolicy(
         settings.retry_count,
         settings.retry_base_seconds,
         settings.retry_cap_seconds,
-        telling_s=min(TELLING_S, settings.first_byte_timeout_seconds),
+        telling_s=min(TELLING_S, settings.first_byte_timeout_seconds, TELLING_SHARE * request_s),
     )
 
 

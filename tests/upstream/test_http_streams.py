@@ -195,6 +195,21 @@ async def test_every_choice_that_ends_makes_an_answer_without_a_mark(
         assert len(await _read(connect(server.url), hello)) == 5
 
 
+async def test_a_choice_that_never_began_is_missing_unless_the_mark_came(
+    connect: Connect, hello: ChatRequest
+) -> None:
+    two = hello.replace(n=2)
+    said = (_of(0, "a"), END_OF_FIRST, USAGE)
+    with (
+        raw_server(streamed(*said, done=False)) as server,
+        pytest.raises(UpstreamProtocolError) as caught,
+    ):
+        await _read(connect(server.url), two)
+    assert caught.value.reason == "truncated"
+    with raw_server(streamed(*said)) as server:
+        assert len(await _read(connect(server.url), two)) == 3
+
+
 async def test_chunks_before_a_failure_are_passed_on(connect: Connect, hello: ChatRequest) -> None:
     got: list[Body] = []
     with (

@@ -542,6 +542,30 @@ def test_a_whole_answer_that_hangs_leaves_time_for_another_backend(hello: ChatRe
     assert len(hung.upstream.calls) == 2  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("retries", "allowance", "busy"),
+    [
+        (RetryPolicy(2, conditions=frozenset(("connect-failure",))), Allowance(), 0),
+        (RetryPolicy(2), Allowance(1, 1), 0),
+        (RetryPolicy(2), Allowance(), 3),
+    ],
+    ids=["retry_on", "no call left", "no budget left"],
+)
+def test_a_slow_answer_has_all_the_time_when_no_other_backend_would_be_asked(
+    hello: ChatRequest, retries: RetryPolicy, allowance: Allowance, busy: int
+) -> None:
+    slow = [Backend(ScriptedUpstream(Reply("slow", delay_s=90))) for _ in range(2)]
+    member = Member(slow, retries=retries)
+    member.budget.retrying = busy
+
+    async def asked() -> str:
+        with anyio.fail_after(100):
+            return (await Pool({"small": member}).calls(allowance).complete(hello)).text or ""
+
+    assert run(asked) == "slow"
+    assert allowance.made == 1
+
+
 def test_a_deadline_after_the_first_token_says_nothing_of_the_backend(hello: ChatRequest) -> None:
     slow = Backend(
         ScriptedUpstream(Reply("a b c d", gap_s=30)), 1, Health(HealthPolicy(failures=1))

@@ -104,7 +104,12 @@ def _check_error(body: Mapping[str, Any], model: str) -> None:
 class Ends:
     """Which choices of a streamed answer have begun, and which have come to their end."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: int = 1) -> None:
+        """
+        Args:
+            wanted: how many choices were asked for.
+        """
+        self._wanted = wanted
         self._open: set[Any] = set()
         self._finished: set[Any] = set()
 
@@ -123,8 +128,8 @@ class Ends:
 
     @property
     def all_there(self) -> bool:
-        """Whether every choice that began has said why it ended, and one did."""
-        return bool(self._finished) and not self._open
+        """Whether every choice that began has said why it ended, and as many did as were wanted."""
+        return len(self._finished) >= self._wanted and not self._open
 
 
 def _check_nesting(raw: bytes, body: Body, model: str) -> None:

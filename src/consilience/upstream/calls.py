@@ -34,7 +34,7 @@ from .answer import says_something
 from .balance import Backend, Member
 from .base import Upstream
 from .retry import LONGEST_WAIT_S
-from .verdict import may_have_cost, verdict_on
+from .verdict import TIMEOUT_CONDITIONS, may_have_cost, verdict_on
 
 MOST_HELD = 64
 """Chunks that may be held back because they say nothing yet."""
@@ -294,7 +294,7 @@ class _Trial:
             UpstreamTimeoutError: the share is over.
         """
         seconds, now = math.inf, anyio.current_time()
-        if self.member.has_other(self.tried, now):
+        if self._may_turn(now):
             seconds = ELSEWHERE_SHARE * (anyio.current_effective_deadline() - now)
         try:
             with anyio.fail_after(seconds):
@@ -302,6 +302,19 @@ class _Trial:
         except TimeoutError as exc:
             self._cut = True
             raise UpstreamTimeoutError("did not answer in time", model=self.model) from exc
+
+    def _may_turn(self, now: float) -> bool:
+        """Whether another backend would be asked if this one took too long.
+
+        Else a slow answer would be lost for nothing.
+        """
+        member = self.member
+        return (
+            member.has_other(self.tried, now)
+            and member.retries.takes(TIMEOUT_CONDITIONS)
+            and self.allowance.has_room_for_retry
+            and (self._retrying or member.budget.has_room)
+        )
 
     def _was_too_slow(self, now: float) -> bool:
         """Whether a call that was cancelled met its deadline without a word; else its client went."""
@@ -369,8 +382,7 @@ class _Trial:
     def _pause_s(self, exc: UpstreamError) -> float | None:
         verdict, policy = verdict_on(exc), self.member.retries
         once_before, self._once = self._once, self._once or verdict.again == "once"
-        wanted = policy.conditions is None or not verdict.conditions
-        if not (wanted or verdict.conditions & (policy.conditions or frozenset())):
+        if not policy.takes(verdict.conditions):
             return None
         if verdict.again == "never" or (verdict.again == "once" and once_before):
             return None

@@ -22,7 +22,12 @@ class Events:
     """The events of a streamed response up to its end mark."""
 
     def __init__(
-        self, response: aiohttp.ClientResponse, limits: Limits, model: str, first_by: float
+        self,
+        response: aiohttp.ClientResponse,
+        limits: Limits,
+        model: str,
+        first_by: float,
+        choices: int = 1,
     ) -> None:
         """
         Args:
@@ -30,6 +35,7 @@ class Events:
             limits: of the call.
             model: for messages.
             first_by: when the first event must have come; `anyio.current_time`.
+            choices: how many were asked for.
         """
         self._response = response
         self._decoder = SSEDecoder(limits.max_event_bytes)
@@ -40,7 +46,7 @@ class Events:
         self._over = False
         self._marked = False
         self._spoke = False
-        self._ends = Ends()
+        self._ends = Ends(choices)
 
     async def next(self) -> list[bytes]:
         """Gives the data of the next events, at least one; none at the end.
@@ -82,8 +88,8 @@ class Events:
         """Refuses a stream that ended before its answer did.
 
         Raises:
-            UpstreamProtocolError: a choice had no finish reason and there was no `[DONE]`, or no
-                choices.
+            UpstreamProtocolError: a choice had no finish reason, or one that was asked for never
+                began, and there was no `[DONE]`; or no choices.
         """
         if not (self._ends.all_there or self._marked):
             raise UpstreamProtocolError(

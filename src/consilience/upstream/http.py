@@ -97,7 +97,8 @@ class HttpUpstream:
                     for chunk in as_chunks(parse_completion(raw, model, response.content_type)):
                         yield chunk
                     return
-                events = Events(response, self._limits, model, first_byte)
+                choices = request.body.get("n") or 1
+                events = Events(response, self._limits, model, first_byte, choices)
                 while batch := await events.next():
                     for data in batch:
                         chunk = parse_chunk(data, model)

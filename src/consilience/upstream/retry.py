@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 LONGEST_WAIT_S = 60.0
 """A `Retry-After` above it is not waited for: the client, or another backend, has more use of it."""
 TELLING_S = 10.0
+TELLING_SHARE = 0.1
+"""Of the time that requests have: where that is short, silence tells something sooner."""
 BUDGET_SHARE = 0.2
 BUDGET_FLOOR = 3
 
@@ -29,6 +31,10 @@ class RetryPolicy:
     """Retry only under these (`Verdict.conditions`); None: under any."""
     telling_s: float = TELLING_S
     """A call that a deadline cuts off after this long says something of its backend."""
+
+    def takes(self, conditions: frozenset[str]) -> bool:
+        """Whether it retries what happened under these; under none, it always does."""
+        return self.conditions is None or not conditions or bool(conditions & self.conditions)
 
     def pause_s(
         self, retries: int, told_s: float | None, left_s: float, random: Callable[[], float]

@@ -33,9 +33,9 @@ _BROKEN = frozenset(("reset", "5xx"))
 _NO_CONNECTION = frozenset(("connect-failure", "refused-stream", "reset", "5xx"))
 _SERVER_ERROR = frozenset(("5xx",))
 _GATEWAY_ERROR = frozenset(("5xx", "gateway-error"))
-_TIMEOUT = frozenset(("request-timeout", "5xx"))
+TIMEOUT_CONDITIONS = frozenset(("request-timeout", "5xx"))
 
-RETRY_CONDITIONS = _NO_CONNECTION | _GATEWAY_ERROR | _TIMEOUT
+RETRY_CONDITIONS = _NO_CONNECTION | _GATEWAY_ERROR | TIMEOUT_CONDITIONS
 """Every name of `reliability.retry_on` that is acted on."""
 
 _BY_REASON: Mapping[str, Verdict] = {
@@ -43,7 +43,7 @@ _BY_REASON: Mapping[str, Verdict] = {
     # the same certificate will be there again, and no plain connection is tried in its place
     "tls": Verdict("failed", "elsewhere", _NO_CONNECTION),
     # it may still be at work on the first call; a second one would only add to its load
-    "timeout": Verdict("failed", "elsewhere", _TIMEOUT),
+    "timeout": Verdict("failed", "elsewhere", TIMEOUT_CONDITIONS),
     "truncated": Verdict("failed", "once", _BROKEN),
     "protocol": Verdict("failed", "once", _SERVER_ERROR),
     "content_type": Verdict("failed", "once", _SERVER_ERROR),

@@ -345,6 +345,7 @@ _FIELD_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "max_tokens": ("an integer of at least 1", _is_count),
     "max_completion_tokens": ("an integer of at least 1", _is_count),
     "n": ("an integer of at least 1", _is_count),
+    "best_of": ("an integer of at least 1", _is_count),
     "tools": ("an array", _is_list),
     "plugins": ("an array", _is_list),
     "metadata": ("an object of strings", lambda v: isinstance(v, Mapping)),

@@ -1,7 +1,7 @@
 """The most that calls can cost, from what a looper plans and what limits each answer. Pure.
 
-A prompt is taken to have twice the tokens that text of its size usually has, an answer all that it
-may have: its own limit, else what is left of the model's context window, and at most
+A prompt is taken to have a token for each byte that is sent (`prompt_bound`), an answer all that it
+may have: its own limit, else what is usually left of the model's context window, and at most
 `global.budgets.answer_tokens`.
 """
 
@@ -14,13 +14,15 @@ from typing import Any
 
 from ..chat.request import ChatRequest
 from ..config.globals import Budgets
-from ..errors import BudgetExceededError
+from ..errors import BudgetExceededError, InvalidRequestError
 from ..loopers.base import Looper, PlannedCall, request_limit
 from ..signals.estimate import estimate_tokens
 from ..upstream.price import Price
+from .prompt_bound import prompt_bound, size_of
 
-PROMPT_MARGIN = 2
-"""Tokens of a prompt at worst, for each that is estimated from its size."""
+MARGIN = 2
+"""Tokens at worst of a text that a model wrote, or that is usually so long, for each that one
+tokenizer has for it: others have more."""
 USUAL_ANSWER = 500
 """Tokens that an answer is taken to have for rates, which are settled a moment later."""
 LEAST_ANSWER = 256
@@ -29,6 +31,8 @@ _UNLIMITED = 1 << 40
 """The length of an answer that nothing limits, as loopers are told; more than any has, and small
 enough that a sum of several is told from the rest of the sum."""
 _ANSWER_FIELDS = ("max_tokens", "max_completion_tokens")
+_USUAL_TIERS = ("auto", "default", "standard", "flex")
+"""Values of `service_tier` that cost no more than the price says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,9 @@ class WorstCase:
 
         Raises:
             BudgetExceededError: the price of a model is not known, and no budget could hold.
+            InvalidRequestError: nor is that of the `service_tier`.
         """
+        self._check_tier(request)
         return [
             (call.model, usd)
             for call in looper.plan(request, answer_tokens=_UNLIMITED)
@@ -71,24 +77,34 @@ class WorstCase:
         Raises:
             BudgetExceededError: the price of its model is not known.
         """
-        prompt = PROMPT_MARGIN * prompt_tokens(request)
-        return self._cost(request, request.model, prompt, request_limit(request))
+        answer = self._answer(request.model, request, request_limit(request))
+        return self._cost(request, request.model, prompt_bound(request), answer)
 
     def limited(self, request: ChatRequest) -> ChatRequest:
         """Gives the request with a limit of its answer, where it has none."""
         if request_limit(request) is not None:
             return request
-        prompt = PROMPT_MARGIN * prompt_tokens(request)
-        return request.replace(max_completion_tokens=self._answer(request.model, prompt, None))
+        return request.replace(max_completion_tokens=self._answer(request.model, request, None))
 
     def _of_planned(self, call: PlannedCall) -> Decimal:
         unlimited, added = divmod(call.added_tokens, _UNLIMITED)
         added += unlimited * self.answer_tokens
-        prompt = PROMPT_MARGIN * (prompt_tokens(call.conversation) + added)
+        prompt = prompt_bound(call.conversation) + MARGIN * added
         limit = None if call.answer_tokens >= _UNLIMITED else call.answer_tokens
-        return self._cost(call.conversation, call.model, prompt, limit)
+        # what is added may turn out to be nothing, and leave more of the window to the answer
+        answer = self._answer(call.model, call.conversation, limit)
+        return self._cost(call.conversation, call.model, prompt, answer)
 
-    def _cost(self, request: ChatRequest, model: str, prompt: int, limit: int | None) -> Decimal:
+    def _check_tier(self, request: ChatRequest) -> None:
+        tier = request.body.get("service_tier")
+        if self.refuse_unpriced and tier is not None and tier not in _USUAL_TIERS:
+            raise InvalidRequestError(
+                "what this 'service_tier' costs is not known, and a budget holds: leave it out,"
+                f" or send one of {', '.join(_USUAL_TIERS)}",
+                param="service_tier",
+            )
+
+    def _cost(self, request: ChatRequest, model: str, prompt: int, answer: int) -> Decimal:
         price = self.prices.get(model)
         if price is None:
             if self.refuse_unpriced:
@@ -97,19 +113,25 @@ class WorstCase:
                     " 'pricing', or global.budgets.unpriced: allow"
                 )
             return Decimal(0)
-        choices = request.body.get("n") or 1
-        answer = self._answer(model, prompt, limit) * choices
-        return price.worst(min(prompt, self.windows.get(model, prompt)), answer)
+        choices = max(request.body.get("n") or 1, request.body.get("best_of") or 1)
+        # what was predicted and not said costs like what is said
+        predicted = size_of(request.body.get("prediction"))
+        answers = (answer + predicted) * choices
+        return price.worst(min(prompt, self.windows.get(model, prompt)), answers)
 
-    def _answer(self, model: str, prompt: int, limit: int | None) -> int:
+    def _answer(self, model: str, request: ChatRequest, limit: int | None) -> int:
+        """How long an answer may be. The same for a call planned and for the call made."""
         if limit is not None:
             return limit
-        left = self.windows.get(model, prompt + self.answer_tokens) - prompt
+        window = self.windows.get(model)
+        if window is None:
+            return self.answer_tokens
+        left = window - MARGIN * prompt_tokens(request)
         return min(self.answer_tokens, max(left, LEAST_ANSWER))
 
 
 def prompt_tokens(request: ChatRequest) -> int:
-    """About how many tokens a request's prompt has."""
+    """About how many tokens a request's prompt usually has."""
     return estimate_tokens(request.without(_ANSWER_FIELDS))
 
 

@@ -269,9 +269,12 @@ class Looper(ABC, Generic[OptionsT]):
 
 
 def request_limit(request: ChatRequest) -> int | None:
-    """The client's own limit of the answer, in tokens."""
-    limit: int | None = request.body.get("max_completion_tokens") or request.body.get("max_tokens")
-    return limit
+    """The client's own limit of the answer, in tokens.
+
+    The larger of two: which of them a server reads is not known.
+    """
+    named = (request.body.get(name) for name in ("max_completion_tokens", "max_tokens"))
+    return max(filter(None, named), default=None)
 
 
 def expected_tokens(usual: int, *limits: int | None) -> int:

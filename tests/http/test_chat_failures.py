@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from consilience.errors import UpstreamStatusError, UpstreamTimeoutError
+from consilience.errors import OverloadedError, UpstreamStatusError, UpstreamTimeoutError
+from consilience.http.errors import error_body, error_event
 from consilience.upstream.scripted import Reply, ScriptedUpstream
 from support.client import Response, ask, eventually, get, opened, pending
 from support.live import fusion_yaml, live_gateway
@@ -140,7 +141,8 @@ def test_a_failure_after_the_first_token_is_one_error_event_and_the_end() -> Non
     *chunks, error = reply.events
     assert reply.status == 200
     assert [c["choices"][0]["delta"]["content"] for c in chunks] == ["one"]
-    assert set(error) == {"error"}
+    assert set(error) == {"error", "x-should-retry"}
+    assert error["x-should-retry"] is False
     assert set(error["error"]) == {"message", "type", "param", "code"}
     assert error["error"]["code"] == "upstream_unreachable"
     assert b"[DONE]" not in reply.body
@@ -154,6 +156,17 @@ def test_a_failure_after_the_start_seconds_is_one_error_event() -> None:
     assert reply.body.count(b"\n: ") + reply.body.startswith(b": ") >= 2
     assert [e["error"]["code"] for e in reply.events] == ["panel_failed"]
     assert b"[DONE]" not in reply.body
+
+
+@pytest.mark.parametrize("spent", [False, True])
+def test_an_error_event_says_beside_the_error_when_a_repetition_pays_again(spent: bool) -> None:
+    failure = OverloadedError("too many", retry_after_s=1)
+    failure.spent = spent
+
+    told = error_event(failure)
+
+    assert told.pop("x-should-retry", True) is not spent
+    assert told == error_body(failure)
 
 
 def test_comments_fill_the_silence_of_panel_and_tokens() -> None:

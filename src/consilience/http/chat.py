@@ -19,7 +19,7 @@ from ..reply import Begin, Chunk, Event, Routed
 from .body import headers_of, read_json_body
 from .disconnect import unless_disconnected
 from .drain import Drain
-from .errors import as_error, error_body, request_id, send_json
+from .errors import as_error, error_event, request_id, send_json
 
 _STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -111,7 +111,7 @@ class _SseResponse:
         else:
             told = as_error(failure, self.request_id)
             self.state["log"] = {**_log_fields(self.headers), "error": told.code}
-            await self._write(sse.event(error_body(told)), last=True)
+            await self._write(sse.event(error_event(told)), last=True)
 
     async def emit(self, event: Event) -> None:
         """Writes one event, or keeps it until the stream begins."""

@@ -11,6 +11,8 @@ from ..chat.codec import encode
 from ..errors import ConsilienceError, UpstreamError
 from ..telemetry.log import log_failure
 
+_NO_RETRY = "x-should-retry"
+
 
 class _InternalError(ConsilienceError):
     """What a client learns of a bug: nothing but the request id."""
@@ -36,6 +38,15 @@ def error_body(exc: ConsilienceError) -> dict[str, Any]:
     }
 
 
+def error_event(exc: ConsilienceError) -> dict[str, Any]:
+    """Gives what ends a stream: the error body and, beside the error, `x-should-retry` if it is so.
+
+    The head has been sent then. Clients check the error's own fields, not what stands beside them.
+    """
+    body = error_body(exc)
+    return {**body, _NO_RETRY: False} if _NO_RETRY in error_headers(exc) else body
+
+
 def error_headers(exc: ConsilienceError) -> dict[str, str]:
     """Gives `Retry-After`, and `x-should-retry: false` where repeating the request helps nobody.
 
@@ -47,7 +58,7 @@ def error_headers(exc: ConsilienceError) -> dict[str, str]:
         headers["retry-after"] = str(max(1, math.ceil(exc.retry_after_s)))
     repeated = isinstance(exc, UpstreamError) and exc.attempts > 1 and exc.status >= 500
     if exc.spent or repeated:
-        headers["x-should-retry"] = "false"
+        headers[_NO_RETRY] = "false"
     if exc.status == 401:
         headers["www-authenticate"] = "Bearer"
     return headers

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from scripts import sbom
 from scripts.advisories import Report, main, read_report, verdict
 
 ROOT = Path(__file__).parents[1]
@@ -150,3 +151,47 @@ def test_a_report_that_is_broken_has_looked_up_nothing(tmp_path: Path) -> None:
 
     assert read_report(tmp_path / "run.pypi.json") == Report("run", "pypi")
     assert verdict([], strict=False)[1] == 1
+
+
+RUN = ROOT / "requirements" / "run.lock"
+
+
+def bill_of(packages: dict[str, str]) -> str:
+    components = [{"type": "library", "name": n, "version": v} for n, v in packages.items()]
+    return json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": components})
+
+
+def test_a_bill_of_everything_that_users_install_is_whole(tmp_path: Path) -> None:
+    run = {entry.name: entry.version for entry in pinned(RUN).values()}
+    bill = tmp_path / "sbom.json"
+    bill.write_text(bill_of({name.upper().replace("-", "_"): v for name, v in run.items()}))
+
+    assert sbom.locked(RUN.read_text("utf-8")) == run
+    assert sbom.main([str(bill), str(RUN)]) == 0
+
+
+@pytest.mark.parametrize("version", [None, "0.0.1"])
+def test_a_bill_that_lacks_one_package_or_its_version_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], version: str | None
+) -> None:
+    run = {entry.name: entry.version for entry in pinned(RUN).values()}
+    absent = run.pop("aiohttp")
+    bill = tmp_path / "sbom.json"
+    bill.write_text(bill_of({**run, "aiohttp": version} if version else run))
+
+    assert sbom.main([str(bill), str(RUN)]) == 1
+    assert f"sbom: aiohttp {absent} of {RUN}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"bomFormat": "CycloneDX", "components": [{}]}'])
+def test_what_is_no_bill_is_refused(tmp_path: Path, text: str) -> None:
+    bill = tmp_path / "sbom.json"
+    bill.write_text(text)
+
+    assert sbom.main([str(bill), str(RUN)]) == 1
+
+
+def test_the_audit_looks_at_the_bill_that_it_writes() -> None:
+    audit = (ROOT / "scripts" / "audit").read_text("utf-8")
+
+    assert "scripts/sbom.py dist/sbom.json requirements/run.lock || status=1" in audit

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consilience.admission import Admission, Bounds
+from consilience.admission import Admission, Bounds, Turn
 from consilience.errors import OverloadedError
 from support.virtual_time import run
 
@@ -144,9 +144,64 @@ async def test_room_that_is_not_needed_any_more_is_the_next_one_s() -> None:
 async def test_who_makes_no_call_never_waits() -> None:
     admission = _admission(capacity=1, queued=0)
     await admission.enter(1)
-    async with admission.room(0):
+    with admission.turn() as turn:
+        await turn.take(0)
         assert admission.in_flight == 1
     assert admission.in_flight == 1
+
+
+async def test_who_was_let_in_before_comes_before_those_who_wait() -> None:
+    admission, order = _admission(capacity=2, queued=9), list[str]()
+
+    async def arrive() -> None:
+        with admission.turn() as turn:
+            await turn.take(1)
+            order.append("arrived")
+
+    async def widen(turn: Turn) -> None:
+        await turn.take(2)
+        order.append("widened")
+        turn.end()
+
+    other = await admission.enter(1)
+    with admission.turn() as turn:
+        await turn.take(1)
+        async with anyio.create_task_group() as group:
+            group.start_soon(arrive)
+            await anyio.wait_all_tasks_blocked()
+            group.start_soon(widen, turn)
+            await anyio.wait_all_tasks_blocked()
+            other.release()
+    assert order == ["widened", "arrived"]
+    assert (admission.in_flight, admission.queued) == (0, 0)
+
+
+async def test_two_that_widen_do_not_wait_for_each_other() -> None:
+    admission, done = _admission(capacity=2, queued=0), list[int]()
+
+    async def work(number: int) -> None:
+        with admission.turn() as turn:
+            await turn.take(1)
+            await anyio.wait_all_tasks_blocked()
+            await turn.take(2)
+            done.append(number)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(work, 1)
+        group.start_soon(work, 2)
+    assert sorted(done) == [1, 2]
+    assert (admission.in_flight, admission.queued) == (0, 0)
+
+
+async def test_who_gives_up_while_widening_leaves_nothing() -> None:
+    admission = _admission(capacity=2, queued=0)
+    other = await admission.enter(1)
+    with admission.turn() as turn, anyio.move_on_after(0.01) as scope:
+        await turn.take(1)
+        await turn.take(2)
+    assert scope.cancelled_caught
+    assert (admission.in_flight, admission.queued) == (1, 0)
+    other.release()
 
 
 async def test_more_room_lets_those_in_who_wait() -> None:

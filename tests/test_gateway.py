@@ -235,7 +235,8 @@ async def test_waiting_for_room_counts_into_the_deadline() -> None:
     upstream = ScriptedUpstream({"a": NEVER})
     config = _config(listener="timeout: 200ms", gateway="max_in_flight: 1, max_queue_seconds: 60")
     async with Gateway(config, upstream=upstream) as gateway:
-        async with gateway.admission.room(1):
+        with gateway.admission.turn() as turn:
+            await turn.take(1)
             with pytest.raises(DeadlineExceededError) as caught:
                 await gateway.complete({"model": "a", "messages": HELLO})
         assert (caught.value.spent, upstream.calls) == (False, [])

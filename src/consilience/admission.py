@@ -9,8 +9,8 @@ be room.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import anyio
@@ -73,34 +73,38 @@ class Admission:
         if self._queue and len(self._queue) >= self._bounds.max_queued:
             raise self._refusal(1)
 
-    @asynccontextmanager
-    async def room(self, width: int) -> AsyncIterator[Permit]:
-        """Gives a request room for the time of the block. Arguments and errors: `enter`."""
-        permit = await self.enter(width)
+    @contextmanager
+    def turn(self) -> Iterator[Turn]:
+        """Gives what a request takes room with; it goes back when the block ends."""
+        turn = Turn(self)
         try:
-            yield permit
+            yield turn
         finally:
-            permit.release()
+            turn.end()
 
-    async def enter(self, width: int) -> Permit:
+    async def enter(self, width: int, *, instead_of: Permit | None = None) -> Permit:
         """Lets a request in, at once or when its turn comes. Cancelling it leaves no trace.
 
         Args:
             width: calls that it may have in flight at once. One that is wider than everything is
                 let in alone; one that makes none never waits.
+            instead_of: what it has, which is given back: it was let in before, so its turn comes
+                before those who were not, and it waits for as long as it has time.
 
         Raises:
             OverloadedError: the queue is full, or the turn did not come in time.
         """
-        if not width or (not self._queue and self._fits(width)):
+        ahead = instead_of is not None
+        if not ahead and (not width or (not self._queue and self._fits(width))):
             return self._let_in(width)
-        if len(self._queue) >= self._bounds.max_queued:
+        if not ahead and len(self._queue) >= self._bounds.max_queued:
             raise self._refusal(width)
-        waiter = _Waiter(width)
-        self._queue[waiter] = None
-        self._queued_width += width
+        waiter = _Waiter(width, ahead)
+        self._append(waiter)
+        if instead_of is not None:
+            instead_of.release()  # in the queue already, or who is behind would take it
         try:
-            with anyio.move_on_after(self._bounds.max_queue_s):
+            with anyio.move_on_after(None if ahead else self._bounds.max_queue_s):
                 await waiter.turn.wait()
         except BaseException:
             if waiter.permit is not None:  # the turn came together with the cancellation
@@ -128,6 +132,12 @@ class Admission:
             self._forget(waiter)
             waiter.permit = self._let_in(waiter.width)
             waiter.turn.set()
+
+    def _append(self, waiter: _Waiter) -> None:
+        self._queue[waiter] = None
+        self._queued_width += waiter.width
+        if waiter.ahead:
+            self._queue = dict.fromkeys(sorted(self._queue, key=lambda w: not w.ahead))
 
     def _remove(self, waiter: _Waiter) -> None:
         self._forget(waiter)
@@ -175,7 +185,36 @@ class Permit:
 
 
 @dataclass(slots=True, eq=False)
+class Turn:
+    """A request's room, which may change: first for routing, then for its own calls."""
+
+    _admission: Admission
+    _permit: Permit | None = None
+
+    async def take(self, width: int) -> None:
+        """Takes so much room in place of what it has. Arguments and errors: `Admission.enter`."""
+        had = self._permit
+        if had is not None and width <= had.width:
+            had.narrow(width)
+            return
+        self._permit = None  # two that each wait for what the other holds would wait for ever
+        self._permit = await self._admission.enter(width, instead_of=had)
+
+    def narrow(self, width: int) -> None:
+        """Gives back all but so much."""
+        if self._permit is not None:
+            self._permit.narrow(width)
+
+    def end(self) -> None:
+        """Gives everything back."""
+        if self._permit is not None:
+            self._permit.release()
+        self._permit = None
+
+
+@dataclass(slots=True, eq=False)
 class _Waiter:
     width: int
+    ahead: bool = False
     turn: anyio.Event = field(default_factory=anyio.Event)
     permit: Permit | None = None

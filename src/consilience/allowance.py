@@ -54,21 +54,23 @@ def check_depth(route: Route, request: ChatRequest) -> None:
         )
 
 
-def allowance_for(prepared: Prepared, most_calls: int | None) -> Allowance:
+def allowance_for(prepared: Prepared, most_calls: int | None, helped: int = 0) -> Allowance:
     """Gives how many upstream calls the request may make.
 
     Args:
         prepared: the request and its route.
         most_calls: the configured limit; None: three for each call that it plans.
+        helped: calls of helper models that were made for it, which count.
 
     Raises:
         InvalidRequestError: it needs more than may be made.
     """
     planned = 0 if prepared.outcome else prepared.route.looper.calls
-    most = most_calls or CALLS_FOR_EACH_PLANNED * planned
+    most = most_calls - helped if most_calls else CALLS_FOR_EACH_PLANNED * planned
     if planned > most:
         raise InvalidRequestError(
             f"the request needs up to {planned} upstream calls;"
-            f" global.gateway.max_upstream_calls allows {most}"
+            f" global.gateway.max_upstream_calls allows {most_calls}"
+            + (f", of which signals have made {helped}" if helped else "")
         )
     return Allowance(most, planned)

@@ -6,7 +6,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .deadline import late
 from .delivery import Delivery
+from .errors import ConsilienceError
 from .limits.helper_calls import HelperCalls
 from .loopers.fusion.looper import Fusion
 from .preparation import Prepared
@@ -47,6 +49,21 @@ class Run:
         """Counts a request that got no whole answer."""
         if self._deliberates:
             metrics.FUSIONS.of(self._decision, "failed").inc()
+
+    def failure(self, exc: Exception) -> Exception:
+        """The error to raise for what went wrong: unwrapped, and marked with whether it cost."""
+        while isinstance(exc, ExceptionGroup) and len(exc.exceptions) == 1:
+            exc = exc.exceptions[0]
+        if isinstance(exc, TimeoutError):
+            exc = late(self.timeout_s)
+        if isinstance(exc, ConsilienceError):
+            if exc.status != 429:
+                exc.spent = exc.spent or self.spent
+            elif self.spent:  # others had begun to work, and who comes back pays for them again
+                exc.status, exc.retry_after_s, exc.spent = 502, None, True
+            else:  # turned away by all: nobody worked, and the client may well come back
+                exc.spent = False
+        return exc
 
     @property
     def _deliberates(self) -> bool:

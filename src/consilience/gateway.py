@@ -17,7 +17,7 @@ import aiohttp
 import anyio
 
 from . import signal_models
-from .admission import Admission, Bounds
+from .admission import Admission, Bounds, Turn
 from .allowance import allowance_for, at_depth, check_depth
 from .backends import LocalServer, build_pool, local_models, prices_of
 from .chat.request import ChatRequest, gateways_passed
@@ -227,23 +227,38 @@ class Gateway:
         deliver: Callable[[Prepared, Delivery], Awaitable[T]],
     ) -> T:
         """Routes, prepares, deliberates and delivers one request."""
+        with self.admission.turn() as turn:
+            return await self._let_through(turn, body, headers, emit, deliver)
+
+    async def _let_through(
+        self,
+        turn: Turn,
+        body: Body,
+        headers: Mapping[str, str],
+        emit: Emit,
+        deliver: Callable[[Prepared, Delivery], Awaitable[T]],
+    ) -> T:
         pool = self._pool or await self.open()
         begun, exactly_begun = anyio.current_time(), time.perf_counter()
         timeout_s = request_seconds(headers, self.timeout_s)
         request = at_depth(self.parse(body), headers)
         gateways_passed.set(request.depth)
         self.guard.check_models(request)
+        cap = signal_models.helper_allowance_for(
+            self.router, request, self._limits.max_upstream_calls
+        )
+        signal_models.helper_allowance.set(cap)
         async with self.guard.paying(request, headers, pool.cost) as meter:
             helpers = HelperCalls(meter)
             try:
                 with helpers.at_work():
-                    route = await self._route(request, headers, timeout_s)
+                    route = await self._route(turn, request, headers, timeout_s)
                 check_depth(route, request)
                 prepared = prepare(route, request, headers)
+                allowance = allowance_for(prepared, self._limits.max_upstream_calls, cap.made)
             except ConsilienceError as exc:
                 exc.spent = exc.spent or helpers.paid
                 raise
-            allowance = allowance_for(prepared, self._limits.max_upstream_calls)
             allowance.patient = timeout_s >= self.timeout_s
             run = Run(
                 prepared,
@@ -257,7 +272,7 @@ class Gateway:
                 exactly_begun,
             )
             async with self._planned(run):
-                return await self._run(run, emit, deliver)
+                return await self._run(turn, run, emit, deliver)
 
     def _planned(self, run: Run) -> AbstractAsyncContextManager[None]:
         """Keeps what the request's calls may cost at worst; an answer in hand costs nothing."""
@@ -267,7 +282,11 @@ class Gateway:
         return self.guard.planned(run.helpers.meter, prepared.route.looper, prepared.request)
 
     async def _run(
-        self, run: Run, emit: Emit, deliver: Callable[[Prepared, Delivery], Awaitable[T]]
+        self,
+        turn: Turn,
+        run: Run,
+        emit: Emit,
+        deliver: Callable[[Prepared, Delivery], Awaitable[T]],
     ) -> T:
         """Deliberates and delivers, once there is room."""
         prepared, route = run.prepared, run.prepared.route
@@ -277,29 +296,31 @@ class Gateway:
         asked_at = anyio.current_time()
         try:
             with anyio.fail_after(run.begun + run.timeout_s - asked_at):
-                async with self.admission.room(width) as room:
-                    run.waited_s = anyio.current_time() - asked_at
-                    metrics.QUEUE_SECONDS.of().observe(run.waited_s)
-                    outcome = (await self._deliberate(run, emit)).after(run.helpers.records)
-                    room.narrow(1)  # finals are asked one after the other
-                    delivery = self._delivery(run, outcome)
-                    answer = await deliver(prepared, delivery)
+                await turn.take(width)
+                run.waited_s = anyio.current_time() - asked_at
+                metrics.QUEUE_SECONDS.of().observe(run.waited_s)
+                outcome = (await self._deliberate(run, emit)).after(run.helpers.records)
+                turn.narrow(1)  # finals are asked one after the other
+                delivery = self._delivery(run, outcome)
+                answer = await deliver(prepared, delivery)
             run.count(delivery)
             return answer
         except (ConsilienceError, TimeoutError, ExceptionGroup) as exc:
             run.count_failure()
-            failure = self._failure(run, exc)
+            failure = run.failure(exc)
             if failure is exc:
                 raise
             raise failure from exc
 
     async def _route(
-        self, request: ChatRequest, headers: Mapping[str, str], timeout_s: float
+        self, turn: Turn, request: ChatRequest, headers: Mapping[str, str], timeout_s: float
     ) -> Route:
         """Finds the route, under the request's deadline: signals may wait for helper models."""
-        begun = time.perf_counter()
         try:
             with anyio.fail_after(timeout_s):
+                if self.router.asks_helpers(request):
+                    await turn.take(1)
+                begun = time.perf_counter()
                 route = await self.router.route(request, headers)
         except TimeoutError as exc:
             raise late(timeout_s) from exc
@@ -351,21 +372,6 @@ class Gateway:
                 usage=usage,
             ),
         )
-
-    def _failure(self, run: Run, exc: Exception) -> Exception:
-        """The error to raise for what went wrong: unwrapped, and marked with whether it cost."""
-        while isinstance(exc, ExceptionGroup) and len(exc.exceptions) == 1:
-            exc = exc.exceptions[0]
-        if isinstance(exc, TimeoutError):
-            exc = late(run.timeout_s)
-        if isinstance(exc, ConsilienceError):
-            if exc.status != 429:
-                exc.spent = exc.spent or run.spent
-            elif run.spent:  # others had begun to work, and who comes back pays for them again
-                exc.status, exc.retry_after_s, exc.spent = 502, None, True
-            else:  # turned away by all: nobody worked, and the client may well come back
-                exc.spent = False
-        return exc
 
     async def _session(self) -> aiohttp.ClientSession:
         """The client session, opened when first asked for; closed with the gateway."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
@@ -29,8 +30,8 @@ from .signals.breaker import Breaker, ModelError
 from .signals.embedding import Endpoint as EmbeddingSource
 from .signals.models import SignalModels
 from .signals.vectors import Embed
-from .upstream.base import Upstream
-from .upstream.calls import Meter
+from .upstream.allowance import Allowance
+from .upstream.base import Meter, Upstream
 from .upstream.embedding.base import Embedder, EmbeddingError, Encoder
 from .upstream.embedding.catalog import (
     default_embedding_model,
@@ -46,8 +47,9 @@ from .upstream.weights import cache_dir
 
 log = logging.getLogger(__name__)
 
-Open = Callable[[None, Meter | None], Upstream]
-"""Gives the models of the configuration, paid for by a meter if there is one (`Pool.calls`)."""
+Open = Callable[[Allowance | None, Meter | None], Upstream]
+"""Gives the models of the configuration to who may make so many calls, paid for by a meter if there is
+one (`Pool.calls`)."""
 OpenSession = Callable[[], Awaitable[aiohttp.ClientSession]]
 
 T = TypeVar("T")
@@ -111,6 +113,39 @@ async def prepared_router(
             await session.close()
 
 
+@dataclass(slots=True)
+class HelperAllowance:
+    """How many calls of helper models signals may make while a request is routed."""
+
+    most: int | None = None
+    """Beside those that the request may plan; None: one for each rule that asks, as configured."""
+    made: int = 0
+
+    def take(self) -> Allowance | None:
+        """Takes a call; gives what it may become. Without retries, where calls are counted.
+
+        Raises:
+            HelperError: there is none left.
+        """
+        if self.most is not None and self.made >= self.most:
+            raise HelperError("not asked: global.gateway.max_upstream_calls leaves no call for it")
+        self.made += 1
+        return None if self.most is None else Allowance(1, 1)
+
+
+helper_allowance: ContextVar[HelperAllowance | None] = ContextVar("helper_allowance", default=None)
+"""Those of the request that is being routed; signals know nothing of a request's limits."""
+
+
+def helper_allowance_for(
+    router: Router, request: ChatRequest, most_calls: int | None
+) -> HelperAllowance:
+    """Gives the calls that signals may make: what is left when all that may be planned is kept free."""
+    if most_calls is None:
+        return HelperAllowance()
+    return HelperAllowance(max(0, most_calls - router.most_calls(request)))
+
+
 class Helpers:
     """Who is asked by which name: helpers of the catalog, else models of the configuration."""
 
@@ -129,23 +164,30 @@ class Helpers:
         """Gives the text of a helper's answer; see `AskModel`.
 
         Raises:
-            ModelError: it failed, took longer than it may, or is not asked just now.
+            ModelError: it failed, took longer than it may, is not asked just now, or the request may
+                make no more calls.
         """
+        calls = helper_allowance.get()
+        allowance = calls.take() if calls is not None else None
         helper = self._by_name.get(model)
         breaker = self._breakers.get(model)
         if breaker is None:  # names come from the configuration, so there are only a few
             limit_s = _CONFIGURED_MODEL_S if helper is None else helper.llm_timeout_seconds
             breaker = self._breakers[model] = Breaker("the helper", limit_s, model)
-        return await breaker.ask(partial(self._told, helper, model, messages))
+        return await breaker.ask(partial(self._told, helper, model, messages, allowance))
 
     async def _told(
-        self, helper: External | None, model: str, messages: Sequence[Mapping[str, Any]]
+        self,
+        helper: External | None,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        allowance: Allowance | None,
     ) -> str:
         try:
             if helper is None:
                 request = _request(model, messages)
                 completion = await noted(
-                    model, lambda meter: self._models(None, meter).complete(request)
+                    model, lambda meter: self._models(allowance, meter).complete(request)
                 )
             else:
                 completion = await noted(model, lambda meter: self._asked(helper, messages, meter))

@@ -70,6 +70,16 @@ class Router:
         """Whether any signal in use compares meanings."""
         return any(table.needs_embedding for table in self._tables)
 
+    def asks_helpers(self, request: ChatRequest) -> bool:
+        """Whether a model may be asked before the request's route is known."""
+        slug = self._slugs.get(request.model)
+        return slug is not None and slug.table.needs_helper
+
+    def most_calls(self, request: ChatRequest) -> int:
+        """The most upstream calls that a route of the request may plan, as configured."""
+        slug = self._slugs.get(request.model)
+        return slug.table.most_calls if slug is not None else 1
+
     async def prepare(self, models: SignalModels) -> None:
         """Gives the signals their models; see `SignalSet.prepare`, which raises nothing here."""
         for table in self._tables:

@@ -222,6 +222,16 @@ class DecisionTable:
         return self._signals.needs_embedding or self._signals.needs_helper
 
     @property
+    def needs_helper(self) -> bool:
+        """Whether any signal in use asks a model."""
+        return self._signals.needs_helper
+
+    @property
+    def most_calls(self) -> int:
+        """The most upstream calls that one of its decisions plans, as configured; at least 1."""
+        return max((b.looper.calls for b in self.decisions if b.looper is not None), default=1)
+
+    @property
     def needs_embedding(self) -> bool:
         """Whether any signal in use compares meanings."""
         return self._signals.needs_embedding

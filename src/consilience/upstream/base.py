@@ -36,3 +36,14 @@ class Upstream(Protocol):
                 finish reason is an `UpstreamProtocolError`, never a short success.
         """
         ...
+
+
+class Meter(Protocol):
+    """What pays for the calls of one request (`limits.metering.CallMeter`)."""
+
+    def around(self, upstream: Upstream, *, again: bool) -> Upstream:
+        """Gives the same upstream, its calls paid for; `again`: they repeat one that failed.
+
+        Its methods raise `BudgetExceededError`, before the call, when there is no money for it.
+        """
+        ...

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Protocol, Self
+from typing import Self
 
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
@@ -32,7 +32,7 @@ from ..telemetry import metrics
 from .allowance import Allowance
 from .answer import says_something
 from .balance import Backend, Member
-from .base import Upstream
+from .base import Meter, Upstream
 from .retry import LONGEST_WAIT_S
 from .verdict import TIMEOUT_CONDITIONS, may_have_cost, verdict_on
 
@@ -40,17 +40,6 @@ MOST_HELD = 64
 """Chunks that may be held back because they say nothing yet."""
 ELSEWHERE_SHARE = 0.5
 """The part of the time left that a whole answer may take while another backend can be asked."""
-
-
-class Meter(Protocol):
-    """What pays for the calls of one request (`limits.metering.CallMeter`)."""
-
-    def around(self, upstream: Upstream, *, again: bool) -> Upstream:
-        """Gives the same upstream, its calls paid for; `again`: they repeat one that failed.
-
-        Its methods raise `BudgetExceededError`, before the call, when there is no money for it.
-        """
-        ...
 
 
 class Calls:

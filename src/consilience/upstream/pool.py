@@ -11,8 +11,8 @@ from ..chat.completion import Completion, Usage
 from ..chat.request import ChatRequest
 from .allowance import Allowance
 from .balance import Backend, Member
-from .base import Upstream
-from .calls import Calls, Meter
+from .base import Meter, Upstream
+from .calls import Calls
 from .checks import ActiveCheck
 from .health import Health
 from .price import Price

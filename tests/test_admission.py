@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -182,7 +183,7 @@ async def test_two_that_widen_do_not_wait_for_each_other() -> None:
     async def work(number: int) -> None:
         with admission.turn() as turn:
             await turn.take(1)
-            await anyio.wait_all_tasks_blocked()
+            await anyio.lowlevel.checkpoint()
             await turn.take(2)
             done.append(number)
 

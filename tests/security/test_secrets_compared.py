@@ -13,7 +13,7 @@ import pytest
 
 from consilience import Gateway, ScriptedUpstream, parse_config
 from consilience.errors import AuthenticationError
-from consilience.keys import ring
+from consilience.keys import records, ring
 from consilience.keys.records import digest_of
 from consilience.limits import guard
 from support.keys import bearer, keyed_yaml, made_key
@@ -35,7 +35,7 @@ def compared_by_operator(source: str) -> Iterator[int]:
             yield node.lineno
 
 
-@pytest.mark.parametrize("module", [ring, guard], ids=["ring", "guard"])
+@pytest.mark.parametrize("module", [records, ring, guard], ids=["records", "ring", "guard"])
 def test_no_operator_compares_keys(module: ModuleType) -> None:
     assert list(compared_by_operator(inspect.getsource(module))) == []
 

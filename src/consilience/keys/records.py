@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 from collections.abc import Sequence
 from contextvars import ContextVar
@@ -65,7 +66,8 @@ class VirtualKey:
             return "this key was revoked"
         if self.expires is not None and now >= self.expires:
             return "this key has expired"
-        if digest != self.digest and now >= (self.former_until or 0):
+        current = hmac.compare_digest(digest, self.digest)
+        if not current and now >= (self.former_until or 0):
             return "this key was replaced by a new one"
         return None
 

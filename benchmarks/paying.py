@@ -18,6 +18,8 @@ POOR_USD = Decimal(1)
 """A day's budget that a minute or two use up: a call that fails is charged its worst case."""
 PRICES = "prompt_per_1m: 1, completion_per_1m: 10"
 """Of every model, in dollars."""
+TOO_MANY_TOKENS = 300_000
+"""An answer of so many costs more than the poor key has, and less than a request may."""
 BUDGETS = f"per_day_usd: {AMPLE_USD * AMPLE}, per_request_usd: 5"
 
 

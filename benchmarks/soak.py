@@ -27,7 +27,7 @@ from typing import Any
 import aiohttp
 
 from .callers import GOOD_ENDS, End, Outcome, draw_plan, play, small_buffers
-from .paying import BUDGETS, PRICES, Keys, make_keys
+from .paying import BUDGETS, PRICES, TOO_MANY_TOKENS, Keys, make_keys
 from .stand import USUAL, Setup, Stand, memory_mb, open_files, stand_of
 from .watched import ask
 
@@ -109,6 +109,7 @@ class State:
 
 async def measure(at: Stand, said: Path, keys: Keys, given: argparse.Namespace) -> list[str]:
     """Runs and prints; gives the goals that were missed."""
+    await _try_too_much(at, keys)
     before = await _state(at, said)
     course = Course(given.minutes * 60)
     print(f"before: {memory_mb(at.gateway_pid):.0f} MiB, {_told(before)}", flush=True)
@@ -124,6 +125,23 @@ async def measure(at: Stand, said: Path, keys: Keys, given: argparse.Namespace) 
     spent = await asyncio.to_thread(keys.spent)
     print(f"spent        {spent}")
     return missed_goals(course, after.left_over(before)) + spent.missed_goals()
+
+
+async def _try_too_much(at: Stand, keys: Keys) -> None:
+    """Has the gateway open its files of money, by a request for more than its key has: it asks nobody."""
+    body = {
+        "model": USUAL.writer,
+        "messages": [{"role": "user", "content": "hi"}],
+        "max_completion_tokens": TOO_MANY_TOKENS,
+    }
+    headers = {"authorization": f"Bearer {keys.poor}"}
+    url = f"{at.gateway}/v1/chat/completions"
+    async with (
+        aiohttp.ClientSession(headers={"connection": "close"}) as session,
+        session.post(url, json=body, headers=headers) as response,
+    ):
+        if response.status != 402:
+            raise RuntimeError(f"a request beyond its key's budget got {response.status}")
 
 
 async def _load(at: Stand, course: Course, keys: Keys, given: argparse.Namespace) -> None:

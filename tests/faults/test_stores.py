@@ -17,6 +17,7 @@ import pytest
 
 from consilience import ScriptedUpstream
 from consilience.keys.held import held_path
+from consilience.keys.rate_file import rate_path
 from consilience.keys.store import EVERYTHING, KeyStore
 from support.client import ask, eventually, get
 from support.command import started, written
@@ -123,9 +124,29 @@ def test_F27_the_file_of_held_money_is_locked(  # noqa: N802  # named after the 
     assert _times(caplog, "held_store_failed") == 1
 
 
+def test_F27_the_file_of_rates_is_locked(  # noqa: N802  # named after the fault
+    keys: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    key = bearer(made_key(keys, requests_per_minute=10**6, tokens_per_minute=10**9))
+    with live_gateway(keyed_yaml(keys), upstream=ScriptedUpstream()) as url:
+        assert ask(url, "a", key, max_tokens=50).status == 200
+        with locked(rate_path(keys)):
+            assert eventually(
+                lambda: (
+                    ask(url, "a", key, max_tokens=50).status == 200
+                    and _health(url) == ("degraded", ["rate_store"])
+                )
+            )
+            assert get(url, "/ready").status == 200
+        assert eventually(lambda: _health(url) == ("ok", None))
+        assert ask(url, "a", key, max_tokens=50).status == 200
+    assert _times(caplog, "rate_store_failed") == 1
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="sets the limits of another process")
 def test_F26_the_disk_is_full(keys: Path, tmp_path: Path) -> None:  # noqa: N802  # as above
-    free = bearer(made_key(keys, "free"))
+    free = bearer(made_key(keys, "free", requests_per_minute=1000))
     limited = bearer(made_key(keys, "limited", usd_per_day=Decimal(1)))
     answer = json_answer(completion("hi"))
     with raw_server([answer]) as models:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from math import floor
 
 import pytest
 from hypothesis import given
@@ -49,29 +50,30 @@ def test_who_waits_as_long_as_told_is_let_in(gaps: list[float], most: int) -> No
 @given(
     st.lists(st.tuples(st.floats(0, 20), st.integers(0, 300), st.integers(0, 300)), max_size=100)
 )
-def test_tokens_set_aside_count_until_they_are_settled(
+def test_what_tokens_are_expected_counts_until_the_true_figure_does(
     steps: list[tuple[float, int, int]],
 ) -> None:
     rates, limits, now = KeyRates(), KeyLimits(tokens_per_minute=500), 0.0
-    held: list[int] = []
+    at_work: list[tuple[int, float]] = []
+    counted: list[tuple[float, int]] = []
     for gap, expected, used in steps:
         now += gap
         with suppress(RateLimitedError):
-            held.append(rates.hold_tokens(limits, expected, now))
-        assert rates.held_tokens == sum(held)
-        assert sum(held) <= 500
-        if held and used % 2:
-            rates.settle_tokens(held.pop(), used, now)
-    while held:
-        rates.settle_tokens(held.pop(), 0, now)
-    assert rates.held_tokens == 0
+            at_work.append((rates.hold_tokens(limits, expected, now), now))
+            assert rates.tokens.at(now) <= 500
+        if at_work and used % 2:
+            held, then = at_work.pop()
+            rates.settle_tokens(held, then, used, now)
+            counted.append((now, used))
+        lively = [*counted, *((then, held) for held, then in at_work)]
+        assert rates.tokens.at(now) == sum(n for at, n in lively if now < floor(at) + WINDOW_S + 1)
 
 
 def test_a_request_larger_than_a_minute_is_let_in_alone() -> None:
     rates, limits = KeyRates(), KeyLimits(tokens_per_minute=100)
 
     assert rates.hold_tokens(limits, 5000, 0) == 100
-    rates.settle_tokens(100, 5000, 0)
+    rates.settle_tokens(100, 0, 5000, 0)
     with pytest.raises(RateLimitedError) as refused:
         rates.hold_tokens(limits, 1, 0)
 
@@ -99,7 +101,7 @@ def test_headers_tell_what_is_left() -> None:
         "x-ratelimit-reset-requests": "51s",
         "x-ratelimit-limit-tokens": "100",
         "x-ratelimit-remaining-tokens": "60",
-        "x-ratelimit-reset-tokens": "0s",
+        "x-ratelimit-reset-tokens": "51s",
     }
 
 
@@ -110,3 +112,20 @@ def test_a_window_forgets() -> None:
 
     assert window.used <= WINDOW_S + 1
     assert len(window._by_second) <= WINDOW_S + 1
+
+
+@given(GAPS)
+def test_a_window_that_was_written_down_goes_on_as_it_was(gaps: list[float]) -> None:
+    window, now = Window(), 0.0
+    for amount, gap in enumerate(gaps):
+        now += gap
+        window.add(amount, now)
+
+    again = Window.of(window.uses(), now)
+
+    assert again == window
+    assert again.wait_s(0, now) == window.wait_s(0, now)
+
+
+def test_what_a_clock_wrote_that_began_anew_is_left_out() -> None:
+    assert Window.of([(5, 1), (90_000, 7)], 10.0).at(10.0) == 1

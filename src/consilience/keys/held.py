@@ -1,27 +1,21 @@
 """The file that says what each process has set aside of accounts that have a limit.
 
-It lies beside the file of keys. It must outlive a killed process, not a power cut (who is cut off
-then makes no more calls), so nothing in it waits for the disk: a write-ahead log, never synced. All
-calls are made at once or refused as busy; who may wait tries again.
+It lies beside the file of keys. Who is cut off by a power cut makes no more calls, so nothing in it
+waits for the disk. All calls are made at once or refused as busy; who may wait tries again.
 """
 
 from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from decimal import Decimal
 from pathlib import Path
 
-from ..errors import ConsilienceError
+from .shared_file import SharedFile, SharedFileError, connect, is_busy
 from .store import make_private
 
-_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_PRIMARY = 0xFF
-"""The part of SQLite's extended codes that names the class of a failure."""
-_LOG_PAGES = 64
-"""Pages of the log until they are taken into the file: a moment's work at a time."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS processes (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS held (
@@ -39,19 +33,18 @@ CREATE TABLE IF NOT EXISTS spent (
 """
 
 
-class HeldError(ConsilienceError):
+class HeldError(SharedFileError):
     """The file cannot be used now."""
 
     code = "held_store"
 
-    def __init__(self, message: str, *, busy: bool = False) -> None:
-        super().__init__(message)
-        self.busy = busy
-        """Whether another process is at it, and is likely done in a moment."""
 
-
-class HeldFile:
+class HeldFile(SharedFile):
     """One process's access to the file. One thread at a time."""
+
+    holds = "money set aside"
+    schema = _SCHEMA
+    error = HeldError
 
     def __init__(self, path: Path) -> None:
         """Opens the file, makes it when it is not there, and marks this process as alive.
@@ -59,20 +52,13 @@ class HeldFile:
         Raises:
             HeldError: it cannot be opened.
         """
-        self.path = path
+        super().__init__(path)
         self.process = secrets.token_hex(8)
-        with _told(path):
-            self._inode = make_private(path)
-            self._db = _connect(path)
         try:
-            with _told(path):
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = OFF")
-                self._db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
-                self._db.executescript(_SCHEMA)
+            with self._told():
                 self._alive = _mark(self._mark_of(self.process))
         except BaseException:
-            self._db.close()
+            super().close()
             raise
         try:
             with self.changing():
@@ -81,41 +67,15 @@ class HeldFile:
             self._leave()
             raise
 
-    @property
-    def moved(self) -> bool:
-        """Whether the file that is open is no longer the one of that name."""
-        try:
-            return self.path.stat().st_ino != self._inode
-        except OSError:
-            return True
-
     def close(self) -> None:
         """Leaves the file. What this process still has in it is the others' to count as spent."""
         with suppress(HeldError), self.changing():
             self._db.execute("DELETE FROM processes WHERE id = ?", (self.process,))
         self._leave()
 
-    @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Keeps everybody else from changing anything; what is done within is done, or none of it.
-
-        Raises:
-            HeldError: it cannot be used, or another process is at it.
-        """
-        with _told(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            with _told(self.path):
-                self._db.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):  # some failures have ended it already
-                self._db.execute("ROLLBACK")
-            raise
-
     def held_by_others(self, account: str) -> Decimal:
         """Gives what other processes have set aside, or spent and not yet written."""
-        with _told(self.path):
+        with self._told():
             rows = self._db.execute(
                 "SELECT usd FROM held WHERE account = ? AND process != ?", (account, self.process)
             )
@@ -123,7 +83,7 @@ class HeldFile:
 
     def spent(self, account: str, period: str) -> Decimal:
         """Gives what is known to be in the file of keys; 0 when nobody has written there."""
-        with _told(self.path):
+        with self._told():
             row = self._db.execute(
                 "SELECT usd FROM spent WHERE account = ? AND period = ?", (account, period)
             ).fetchone()
@@ -131,7 +91,7 @@ class HeldFile:
 
     def put_held(self, held: Mapping[str, Decimal]) -> None:
         """Says what this process has, by account. Call it within `changing`."""
-        with _told(self.path):
+        with self._told():
             for account, usd in held.items():
                 if usd > 0:
                     row = (account, self.process, format(usd, "f"))
@@ -149,7 +109,7 @@ class HeldFile:
             totals: by account and period. Totals only grow, so the greater one is the later.
             since: older periods are forgotten.
         """
-        with _told(self.path):
+        with self._told():
             self._db.execute("DELETE FROM spent WHERE period < ?", (since,))
             for (account, period), usd in totals.items():
                 most = max(usd, self.spent(account, period))
@@ -167,12 +127,12 @@ class HeldFile:
 
     def dead(self) -> list[str]:
         """Gives the processes that ended without having left."""
-        with _told(self.path):
+        with self._told():
             return [other for other in self._others() if not _is_alive(self._mark_of(other))]
 
     def take_over(self, dead: str) -> dict[str, Decimal]:
         """Gives what a dead process had, by account, and takes it out. Call it within `changing`."""
-        with _told(self.path):
+        with self._told():
             rows = self._db.execute("SELECT account, usd FROM held WHERE process = ?", (dead,))
             found = {account: Decimal(usd) for account, usd in rows}
             self._db.execute("DELETE FROM held WHERE process = ?", (dead,))
@@ -188,7 +148,7 @@ class HeldFile:
         return [process for (process,) in rows if process != self.process]
 
     def _leave(self) -> None:
-        self._db.close()
+        super().close()
         self._alive.close()
         _remove(self._mark_of(self.process))
 
@@ -201,17 +161,13 @@ def held_path(keys: Path) -> Path:
     return keys.with_name(f"{keys.stem}.held{keys.suffix}")
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-
-
 def _mark(path: Path) -> sqlite3.Connection:
     """Makes a file that is locked until the process ends, however it ends.
 
     By SQLite, which locks on every platform, and knows the locks of its own process from others'.
     """
     make_private(path)
-    mark = _connect(path)
+    mark = connect(path)
     mark.execute("BEGIN EXCLUSIVE")
     return mark
 
@@ -220,10 +176,10 @@ def _is_alive(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with closing(_connect(path)) as mark:
+        with closing(connect(path)) as mark:
             mark.execute("BEGIN EXCLUSIVE")
     except sqlite3.Error as exc:
-        if not _is_busy(exc):
+        if not is_busy(exc):
             raise
         return True
     return False
@@ -232,20 +188,3 @@ def _is_alive(path: Path) -> bool:
 def _remove(path: Path) -> None:
     with suppress(OSError):  # an empty file too many does no harm
         path.unlink()
-
-
-def _is_busy(exc: Exception) -> bool:
-    code: int = getattr(exc, "sqlite_errorcode", 0)
-    return code & _PRIMARY in _BUSY
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turns what SQLite and the system say into an error of ours."""
-    try:
-        yield
-    except (sqlite3.Error, OSError, ValueError, ArithmeticError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else str(exc)
-        raise HeldError(
-            f"the file of money set aside {path} cannot be used: {reason}", busy=_is_busy(exc)
-        ) from exc

@@ -29,7 +29,7 @@ from ..loopers.fusion.override import named_models, read_plugin
 from ..upstream.price import Price
 from .budgets import Ceiling, Hold, Ledger, Purse
 from .metering import CallMeter, Cost
-from .rates import KeyRates
+from .shared_rates import SharedRates
 from .worst_case import WorstCase, expected_tokens_of
 
 COST_HEADER = "x-max-cost-usd"
@@ -44,7 +44,7 @@ class _Shared:
     def __init__(self, path: Path, unix_time: Callable[[], float]) -> None:
         self.ring = KeyRing(path, unix_time=unix_time)
         self.ledger = Ledger(self.ring, lambda: _day(unix_time()))
-        self.rates: dict[str, KeyRates] = {}
+        self.rates = SharedRates(path)
 
 
 class Guard:
@@ -82,8 +82,8 @@ class Guard:
 
     @property
     def troubles(self) -> Sequence[str]:
-        """What it cannot use now, though requests go on (`keys.ring.KeyRing.troubles`)."""
-        return self.ring.troubles
+        """What it cannot use now, though requests go on: `key_store`, `held_store`, `rate_store`."""
+        return (*self.ring.troubles, *self._shared.rates.troubles(anyio.current_time()))
 
     @property
     def ledger(self) -> Ledger:
@@ -115,6 +115,7 @@ class Guard:
         if self._opened:
             self._opened = False
             self.ring.close()
+            self._shared.rates.close()
 
     def follow(self, other: Guard) -> None:
         """Takes over what another guard knows, if it keeps its keys in the same file.
@@ -158,11 +159,11 @@ class Guard:
         Raises:
             RateLimitedError: it is one too many.
         """
-        self._rates(key).take_request(key.limits, anyio.current_time())
+        self._shared.rates.take_request(key, anyio.current_time())
 
     def rate_headers(self, key: VirtualKey) -> Mapping[str, str]:
         """Gives `x-ratelimit-…`, as it is now."""
-        return self._rates(key).headers(key.limits, anyio.current_time())
+        return self._shared.rates.headers(key, anyio.current_time())
 
     def check_models(self, request: ChatRequest) -> None:
         """Looks whether the key at work may name what the request names.
@@ -248,16 +249,12 @@ class Guard:
         if key is None or key.limits.tokens_per_minute is None:
             yield
             return
-        rates = self._rates(key)
-        expected = expected_tokens_of(looper, request)
-        held = rates.hold_tokens(key.limits, expected, anyio.current_time())
+        rates, begun = self._shared.rates, anyio.current_time()
+        held = rates.hold_tokens(key, expected_tokens_of(looper, request), begun)
         try:
             yield
         finally:
-            rates.settle_tokens(held, metered.hold.tokens, anyio.current_time())
-
-    def _rates(self, key: VirtualKey) -> KeyRates:
-        return self._shared.rates.setdefault(key.id, KeyRates())
+            rates.settle_tokens(key, held, begun, metered.hold.tokens, anyio.current_time())
 
     def _purses(self, key: VirtualKey | None) -> list[Purse]:
         of_all = Purse(

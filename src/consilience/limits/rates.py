@@ -1,4 +1,4 @@
-"""What a key has used in the last minute. In memory, for one process. Pure but for the clock given.
+"""What a key has used in the last minute. Pure.
 
 Exact in any 60 seconds: what was used counts for a whole minute, to the second. A full window gives
 its room back as the seconds of its use pass, not all at once.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import RateLimitedError
@@ -23,6 +23,16 @@ class Window:
 
     used: int = 0
     _by_second: deque[tuple[int, int]] = field(default_factory=deque)
+
+    @classmethod
+    def of(cls, uses: Iterable[tuple[int, int]], now: float) -> Window:
+        """Makes one of what `uses` gave; what is of a clock that was later than this is left out."""
+        known = deque((second, amount) for second, amount in uses if second <= now)
+        return cls(sum(amount for _, amount in known), known)
+
+    def uses(self) -> Sequence[tuple[int, int]]:
+        """Gives what counts, by the second of its use."""
+        return tuple(self._by_second)
 
     def at(self, now: float) -> int:
         """Gives what counts at this moment."""
@@ -40,6 +50,16 @@ class Window:
         else:
             self._by_second.append((second, amount))
         self.used += amount
+
+    def take_back(self, amount: int, then: float) -> None:
+        """Uncounts a part of what was counted at a moment, if it still counts."""
+        second = math.floor(then)
+        for at in reversed(range(len(self._by_second))):
+            if self._by_second[at][0] == second:
+                amount = min(amount, self._by_second[at][1])
+                self._by_second[at] = second, self._by_second[at][1] - amount
+                self.used -= amount
+                return
 
     def wait_s(self, most: int, now: float) -> float:
         """Gives the seconds until at most so much counts, if nothing more is used."""
@@ -64,8 +84,6 @@ class KeyRates:
 
     requests: Window = field(default_factory=Window)
     tokens: Window = field(default_factory=Window)
-    held_tokens: int = 0
-    """What requests at work are expected to use beyond what they have."""
 
     def take_request(self, limits: KeyLimits, now: float) -> None:
         """Counts a request.
@@ -82,31 +100,37 @@ class KeyRates:
         self.requests.add(1, now)
 
     def hold_tokens(self, limits: KeyLimits, expected: int, now: float) -> int:
-        """Sets tokens aside for a request; gives how many, to be given to `settle_tokens`.
+        """Counts what a request is expected to use; gives how much that is, for `settle_tokens`.
 
         A request that expects more than a whole minute's tokens waits for an empty window: it is
         let in alone, and what it uses keeps others out until it no longer counts.
 
         Raises:
-            RateLimitedError: too few are left.
+            RateLimitedError: too few are left; nothing was counted.
         """
         most = limits.tokens_per_minute
         if most is None:
             return 0
         expected = min(expected, most)
-        if self.tokens.at(now) + self.held_tokens + expected > most:
-            wait = self.tokens.wait_s(most - self.held_tokens - expected, now)
+        if self.tokens.at(now) + expected > most:
             raise RateLimitedError(
                 f"this key may use {most} tokens a minute, and this request needs about"
                 f" {expected}; try again later",
-                retry_after_s=max(wait, 1.0),
+                retry_after_s=max(self.tokens.wait_s(most - expected, now), 1.0),
             )
-        self.held_tokens += expected
+        self.tokens.add(expected, now)
         return expected
 
-    def settle_tokens(self, held: int, used: int, now: float) -> None:
-        """Counts what a request used in place of what was set aside for it."""
-        self.held_tokens -= held
+    def settle_tokens(self, held: int, then: float, used: int, now: float) -> None:
+        """Counts what a request used in place of what it was expected to.
+
+        Args:
+            held: what `hold_tokens` gave.
+            then: when it did.
+            used: the true figure.
+            now: from when it counts.
+        """
+        self.tokens.take_back(held, then)
         if used:
             self.tokens.add(used, now)
 
@@ -114,14 +138,14 @@ class KeyRates:
         """Gives `x-ratelimit-…` as OpenAI's clients know them; nothing where there is no limit."""
         told: dict[str, str] = {}
         if limits.requests_per_minute is not None:
-            told |= _told("requests", limits.requests_per_minute, self.requests, 0, now)
+            told |= _told("requests", limits.requests_per_minute, self.requests, now)
         if limits.tokens_per_minute is not None:
-            told |= _told("tokens", limits.tokens_per_minute, self.tokens, self.held_tokens, now)
+            told |= _told("tokens", limits.tokens_per_minute, self.tokens, now)
         return told
 
 
-def _told(name: str, most: int, window: Window, held: int, now: float) -> dict[str, str]:
-    left = max(most - window.at(now) - held, 0)
+def _told(name: str, most: int, window: Window, now: float) -> dict[str, str]:
+    left = max(most - window.at(now), 0)
     return {
         f"x-ratelimit-limit-{name}": str(most),
         f"x-ratelimit-remaining-{name}": str(left),

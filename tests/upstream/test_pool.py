@@ -38,6 +38,7 @@ BROKE = UpstreamConnectionError("the connection broke", model="small", sent=True
 TIMED_OUT = UpstreamTimeoutError("did not answer in time", model="small")
 GARBAGE = UpstreamProtocolError("the answer is not valid JSON", model="small")
 TLS = UpstreamConnectionError("its TLS certificate failed", model="small", reason="tls")
+EXHAUSTED = UpstreamConnectionError("no file left", model="small", reason="exhausted")
 
 
 def _status(code: int, retry_after_s: float | None = None) -> UpstreamStatusError:
@@ -198,6 +199,7 @@ async def test_a_stream_does_not_move_on_after_its_first_word(hello: ChatRequest
         (_status(408), 3),
         (_status(429), 3),
         (GARBAGE, 2),
+        (EXHAUSTED, 3),
         (TLS, 1),
         (TIMED_OUT, 1),
         (_status(401), 1),
@@ -276,6 +278,7 @@ STALE = UpstreamConnectionError("the connection broke", model="small", stale=Tru
     [
         (GONE, 0),
         (TLS, 0),
+        (EXHAUSTED, 0),
         (STALE, 0),
         (BROKE, 1),
         (TIMED_OUT, 1),

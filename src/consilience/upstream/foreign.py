@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,9 @@ from ..errors import (
     UpstreamProtocolError,
     UpstreamTimeoutError,
 )
+
+_OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM))
+"""What the system says when it is this process, or this machine, that can open no more."""
 
 
 @contextmanager
@@ -34,6 +38,12 @@ def our_errors(model: str) -> Iterator[None]:
             "its TLS certificate or handshake failed", model=model, reason="tls"
         ) from exc
     except aiohttp.ClientConnectorError as exc:
+        if exc.errno in _OURS:
+            raise UpstreamConnectionError(
+                "could not be connected to: this gateway has no file or port left",
+                model=model,
+                reason="exhausted",
+            ) from exc
         raise UpstreamConnectionError("could not be connected to", model=model) from exc
     except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, OSError) as exc:
         raise UpstreamConnectionError("the connection broke", model=model, sent=True) from exc

@@ -42,6 +42,8 @@ _BY_REASON: Mapping[str, Verdict] = {
     "connection": Verdict("failed", "anywhere", _BROKEN),
     # the same certificate will be there again, and no plain connection is tried in its place
     "tls": Verdict("failed", "elsewhere", _NO_CONNECTION),
+    # it is this gateway that could not call
+    "exhausted": Verdict("none", "anywhere", _NO_CONNECTION),
     # it may still be at work on the first call; a second one would only add to its load
     "timeout": Verdict("failed", "elsewhere", TIMEOUT_CONDITIONS),
     "truncated": Verdict("failed", "once", _BROKEN),

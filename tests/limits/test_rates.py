@@ -128,4 +128,4 @@ def test_a_window_that_was_written_down_goes_on_as_it_was(gaps: list[float]) -> 
 
 
 def test_what_a_clock_wrote_that_began_anew_is_left_out() -> None:
-    assert Window.of([(5, 1), (90_000, 7)], 10.0).at(10.0) == 1
+    assert Window.of([(5, 1), (11, 2), (90_000, 7)], 10.0).at(10.0) == 3

@@ -83,7 +83,7 @@ class Edge:
         state = scope["state"]
         try:
             check_head(scope)
-            key = self._let_in(scope["path"], headers, response)
+            key = await self._let_in(scope["path"], headers, response)
             token = current_key.set(key)
             try:
                 await self._app(scope, receive, response.send)
@@ -99,7 +99,7 @@ class Edge:
                 raise
             await send_error(response.send, error, _allow(exc))
 
-    def _let_in(
+    async def _let_in(
         self, path: str, headers: Mapping[str, str], response: _Response
     ) -> VirtualKey | None:
         """Gives the virtual key of a request that may come in.
@@ -116,7 +116,7 @@ class Edge:
         if key is not None:
             response.key_id = key.id
             response.rates = lambda: guard.rate_headers(key)
-            guard.count_request(key)
+            await guard.count_request(key)
         return key
 
 

@@ -1,7 +1,7 @@
 """The file that says what each process has set aside of accounts that have a limit.
 
 It lies beside the file of keys. Who is cut off by a power cut makes no more calls, so nothing in it
-waits for the disk. All calls are made at once or refused as busy; who may wait tries again.
+waits for the disk.
 """
 
 from __future__ import annotations

@@ -14,8 +14,6 @@ from .shared_file import SharedFile, SharedFileError
 
 Uses = Sequence[tuple[int, int]]
 """The second of each use, and how much it was; in order."""
-_WAIT_S = 0.02
-"""A change is made in some 0.1 ms; who finds another at it waits with its thread."""
 
 
 class RateFileError(SharedFileError):
@@ -36,14 +34,6 @@ class RateFile(SharedFile):
         ) WITHOUT ROWID;
     """
     error = RateFileError
-
-    def __init__(self, path: Path) -> None:
-        """Opens the file, makes it when it is not there.
-
-        Raises:
-            RateFileError: it cannot be opened.
-        """
-        super().__init__(path, wait_s=_WAIT_S)
 
     def read(self, key: str) -> tuple[Uses, Uses]:
         """Gives what a key has used, requests and tokens; nothing when nobody wrote anything.

@@ -1,7 +1,8 @@
 """A file of SQLite that several processes change while they serve.
 
 What is in it must outlive a killed process, not a power cut, so nothing waits for the disk: a
-write-ahead log, never synced.
+write-ahead log, never synced. Nothing waits for another process either: who finds one at the file
+is told that it is busy, and tries again if there is time.
 """
 
 from __future__ import annotations
@@ -41,12 +42,8 @@ class SharedFile:
     schema: ClassVar[str]
     error: ClassVar[type[SharedFileError]] = SharedFileError
 
-    def __init__(self, path: Path, *, wait_s: float = 0.0) -> None:
+    def __init__(self, path: Path) -> None:
         """Opens the file, makes it when it is not there.
-
-        Args:
-            path: its place.
-            wait_s: the seconds that a change waits for another process, with its thread.
 
         Raises:
             SharedFileError: it cannot be opened.
@@ -54,7 +51,7 @@ class SharedFile:
         self.path = path
         with self._told():
             self._inode = make_private(path)
-            self._db = connect(path, wait_s=wait_s)
+            self._db = connect(path)
         try:
             with self._told():
                 self._db.execute("PRAGMA journal_mode = WAL")
@@ -107,13 +104,13 @@ class SharedFile:
             ) from exc
 
 
-def connect(path: Path, *, wait_s: float = 0.0) -> sqlite3.Connection:
-    """Opens a file of SQLite whose transactions are begun by hand.
+def connect(path: Path) -> sqlite3.Connection:
+    """Opens a file of SQLite whose transactions are begun by hand, at once or not at all.
 
     Raises:
         sqlite3.Error: it cannot be opened.
     """
-    return sqlite3.connect(path, timeout=wait_s, isolation_level=None, check_same_thread=False)
+    return sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
 
 
 def is_busy(exc: Exception) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -153,13 +153,13 @@ class Guard:
             raise AuthenticationError(reason)
         return key
 
-    def count_request(self, key: VirtualKey) -> None:
+    async def count_request(self, key: VirtualKey) -> None:
         """Counts a request against the key's rate.
 
         Raises:
             RateLimitedError: it is one too many.
         """
-        self._shared.rates.take_request(key, anyio.current_time())
+        await self._shared.rates.take_request(key, anyio.current_time())
 
     def rate_headers(self, key: VirtualKey) -> Mapping[str, str]:
         """Gives `x-ratelimit-…`, as it is now."""
@@ -233,28 +233,29 @@ class Guard:
         if metered is None:
             yield
             return
-        with self._tokens(current_key.get(), looper, request, metered):
+        async with self._tokens(current_key.get(), looper, request, metered):
             if metered.strict:
                 await metered.hold.plan(metered.worst_case.planned(looper, request))
             yield
 
-    @contextmanager
-    def _tokens(
+    @asynccontextmanager
+    async def _tokens(
         self,
         key: VirtualKey | None,
         looper: Looper[Any],
         request: ChatRequest,
         metered: CallMeter,
-    ) -> Iterator[None]:
+    ) -> AsyncGenerator[None, None]:
         if key is None or key.limits.tokens_per_minute is None:
             yield
             return
         rates, begun = self._shared.rates, anyio.current_time()
-        held = rates.hold_tokens(key, expected_tokens_of(looper, request), begun)
+        held = await rates.hold_tokens(key, expected_tokens_of(looper, request), begun)
         try:
             yield
         finally:
-            rates.settle_tokens(key, held, begun, metered.hold.tokens, anyio.current_time())
+            used, now = metered.hold.tokens, anyio.current_time()
+            await rates.settle_tokens(key, held, begun, used, now)
 
     def _purses(self, key: VirtualKey | None) -> list[Purse]:
         of_all = Purse(

@@ -26,8 +26,11 @@ class Window:
 
     @classmethod
     def of(cls, uses: Iterable[tuple[int, int]], now: float) -> Window:
-        """Makes one of what `uses` gave; what is of a clock that was later than this is left out."""
-        known = deque((second, amount) for second, amount in uses if second <= now)
+        """Makes one of what `uses` gave.
+
+        What is of a later minute than this is of a clock that has begun anew, and left out.
+        """
+        known = deque((second, amount) for second, amount in uses if second <= now + WINDOW_S)
         return cls(sum(amount for _, amount in known), known)
 
     def uses(self) -> Sequence[tuple[int, int]]:

@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+import anyio
+
+from ..errors import RateLimitedError
 from ..keys.rate_file import RateFile, RateFileError, rate_path
 from ..keys.records import VirtualKey
 from ..telemetry.log import log
@@ -15,10 +18,11 @@ from .rates import KeyRates, Window
 
 RATES = "rate_store"
 """What this is called in the log and among troubles."""
+_PAUSES_S = tuple(0.001 * 2**n for n in range(9))
+"""Between tries while other processes are at the file; each is at it for a fraction of a
+millisecond, unless it is kept from running."""
 _REST_S = 0.25
 """How long the file is left alone that could not be used."""
-_LONGEST_BUSY_S = 1.0
-"""Others are at the file for moments; longer than this is a failure."""
 
 _T = TypeVar("_T")
 
@@ -38,8 +42,8 @@ class SharedRates:
         self._path = rate_path(keys)
         self._file: RateFile | None = None
         self._known: dict[str, KeyRates] = {}
+        """As this process last saw them."""
         self._rests_until = -math.inf
-        self._busy_since: float | None = None
         self._failing = False
 
     def troubles(self, now: float) -> tuple[str, ...]:
@@ -47,11 +51,9 @@ class SharedRates:
         if self._failing and now >= self._rests_until:
             try:
                 with self._join().changing():
-                    pass
+                    self._works()
             except RateFileError as exc:
                 self._fails(exc, now)
-            else:
-                self._works()
         return (RATES,) if self._failing else ()
 
     def close(self) -> None:
@@ -60,16 +62,16 @@ class SharedRates:
             self._file.close()
             self._file = None
 
-    def take_request(self, key: VirtualKey, now: float) -> None:
+    async def take_request(self, key: VirtualKey, now: float) -> None:
         """Counts a request.
 
         Raises:
             RateLimitedError: it is one too many; nothing was counted.
         """
         if key.limits.requests_per_minute is not None:
-            self._change(key, now, lambda rates: rates.take_request(key.limits, now))
+            await self._change(key, now, lambda rates: rates.take_request(key.limits, now))
 
-    def hold_tokens(self, key: VirtualKey, expected: int, now: float) -> int:
+    async def hold_tokens(self, key: VirtualKey, expected: int, now: float) -> int:
         """Counts what a request is expected to use; see `KeyRates.hold_tokens`.
 
         Raises:
@@ -77,35 +79,53 @@ class SharedRates:
         """
         if key.limits.tokens_per_minute is None:
             return 0
-        return self._change(key, now, lambda rates: rates.hold_tokens(key.limits, expected, now))
+        return await self._change(
+            key, now, lambda rates: rates.hold_tokens(key.limits, expected, now)
+        )
 
-    def settle_tokens(self, key: VirtualKey, held: int, then: float, used: int, now: float) -> None:
-        """Counts what a request used in place of that; see `KeyRates.settle_tokens`."""
+    async def settle_tokens(
+        self, key: VirtualKey, held: int, then: float, used: int, now: float
+    ) -> None:
+        """Counts what a request used in place of that; see `KeyRates.settle_tokens`.
+
+        It is done even if the caller is cancelled, which may then take half a second.
+        """
         if key.limits.tokens_per_minute is not None:
-            self._change(key, now, lambda rates: rates.settle_tokens(held, then, used, now))
+            with anyio.CancelScope(shield=True):
+                await self._change(
+                    key, now, lambda rates: rates.settle_tokens(held, then, used, now)
+                )
 
     def headers(self, key: VirtualKey, now: float) -> Mapping[str, str]:
-        """Gives `x-ratelimit-…`, from what this process last saw of the file."""
+        """Gives `x-ratelimit-…`, from what this process last saw."""
         return self._last(key).headers(key.limits, now)
 
-    def _change(self, key: VirtualKey, now: float, step: Callable[[KeyRates], _T]) -> _T:
-        if now < self._rests_until:
-            return step(self._last(key))
-        stepped = False
-        try:
-            file = self._join()
-            with file.changing():
-                requests, tokens = file.read(key.id)
-                rates = KeyRates(Window.of(requests, now), Window.of(tokens, now))
-                self._known[key.id] = rates  # before the step, which may refuse
-                done, stepped = step(rates), True
-                file.write(key.id, rates.requests.uses(), rates.tokens.uses())
-        except RateFileError as exc:
-            self._fails(exc, now)
-            if not stepped:
-                done = step(self._last(key))
-        else:
-            self._works()
+    async def _change(self, key: VirtualKey, now: float, step: Callable[[KeyRates], _T]) -> _T:
+        """Takes a step in the sight of all, or, when that cannot be, in one's own."""
+        if now >= self._rests_until:
+            for pause_s in (*_PAUSES_S, None):
+                try:
+                    return self._change_now(key, now, step)
+                except RateFileError as exc:
+                    if pause_s is None or not exc.busy or self._failing:
+                        self._fails(exc, now)
+                        break
+                await anyio.sleep(pause_s)
+        return step(self._last(key))
+
+    def _change_now(self, key: VirtualKey, now: float, step: Callable[[KeyRates], _T]) -> _T:
+        file = self._join()
+        with file.changing():
+            requests, tokens = file.read(key.id)
+            rates = KeyRates(Window.of(requests, now), Window.of(tokens, now))
+            try:
+                done = step(rates)
+            except RateLimitedError:
+                self._known[key.id] = rates
+                raise
+            file.write(key.id, rates.requests.uses(), rates.tokens.uses())
+        self._known[key.id] = rates
+        self._works()
         return done
 
     def _last(self, key: VirtualKey) -> KeyRates:
@@ -119,17 +139,13 @@ class SharedRates:
         return self._file
 
     def _fails(self, exc: RateFileError, now: float) -> None:
-        if not exc.busy:
-            self.close()
+        self.close()
         self._rests_until = now + _REST_S
-        self._busy_since = self._busy_since if self._busy_since is not None else now
-        told = not exc.busy or now - self._busy_since > _LONGEST_BUSY_S
-        if told and not self._failing:
+        if not self._failing:
             self._failing = True
             log(f"{RATES}_failed", level=logging.ERROR, error=exc.sentence)
 
     def _works(self) -> None:
-        self._busy_since = None
         if self._failing:
             self._failing = False
             log(f"{RATES}_works_again")

@@ -69,8 +69,13 @@ def plugin(stage: Stage, model: str) -> dict[str, Any]:
 
 
 @contextmanager
-def fault_stand() -> Iterator[Stand]:
-    """Serves everything until it is left."""
+def fault_stand(patience: float = 1.0) -> Iterator[Stand]:
+    """Serves everything until it is left.
+
+    Args:
+        patience: what the times of the stand are multiplied by. Many requests at once want more,
+            since a call that is kept waiting by the others has not failed.
+    """
     with ExitStack() as stack:
         made: list[Stand] = []
 
@@ -88,11 +93,11 @@ def fault_stand() -> Iterator[Stand]:
             "untrusted": f"https://127.0.0.1:{stack.enter_context(untrusted_port())}/v1",
         }
         made.append(Stand("", server))
-        made[0].url = stack.enter_context(live_gateway(_yaml(models)))
+        made[0].url = stack.enter_context(live_gateway(_yaml(models, patience)))
         yield made[0]
 
 
-def _yaml(models: dict[str, str]) -> str:
+def _yaml(models: dict[str, str], patience: float) -> str:
     # what one case teaches about a backend must not tell in the next
     named = "".join(
         f"    - {{name: {name}, reliability: {{consecutive_5xx: 0}},"
@@ -101,14 +106,15 @@ def _yaml(models: dict[str, str]) -> str:
     )
     return (
         "version: v0.3\n"
-        "listeners: [{name: http, port: 0, timeout: 10s}]\n"
+        f"listeners: [{{name: http, port: 0, timeout: {30 * patience}s}}]\n"
         f"providers:\n  models:\n{named}"
         "routing:\n  decisions:\n"
         "    - name: panel\n"
         "      algorithm: {type: fusion, fusion: {model: good, analysis_models: [good, good]}}\n"
         "global:\n"
-        "  integrations: {looper: {timeout_seconds: 0.6, max_response_bytes_mb: 1}}\n"
-        "  gateway: {connect_timeout_seconds: 0.2, first_byte_timeout_seconds: 0.4,"
-        " idle_timeout_seconds: 0.3, max_sse_event_kb: 64, retry_base_seconds: 0.01,"
+        f"  integrations: {{looper: {{timeout_seconds: {1.5 * patience}, max_response_bytes_mb: 1}}}}\n"
+        f"  gateway: {{connect_timeout_seconds: {0.5 * patience},"
+        f" first_byte_timeout_seconds: {patience}, idle_timeout_seconds: {0.75 * patience},"
+        " max_sse_event_kb: 64, retry_base_seconds: 0.01,"
         " retry_cap_seconds: 0.02}\n"
     )

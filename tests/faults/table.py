@@ -1,6 +1,6 @@
 """The table of faults: what is played, and what must come of it.
 
-Times of the stand: connection 0.2 s, first event 0.4 s, silence 0.3 s, one call 0.6 s; an answer may
+Times of the stand: connection 0.5 s, first event 1 s, silence 0.75 s, one call 1.5 s; an answer may
 have 1 MiB, an event 64 KiB; two retries after a hundredth of a second.
 """
 

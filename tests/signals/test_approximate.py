@@ -50,13 +50,17 @@ def test_keywords_that_are_found_are_those_that_are_similar_enough(
     assert found == {i: near for i, near in expected.items() if near >= threshold}
 
 
+@pytest.mark.parametrize("looked_up", [1, 10**6], ids=["few", "many"])
 @pytest.mark.parametrize("arity", [1, 2, 3, 16])
-def test_grams_of_a_reading_are_those_of_its_phrases_together(arity: int) -> None:
+def test_grams_of_a_reading_are_those_of_its_phrases_together(arity: int, looked_up: int) -> None:
     reading = Reading("To be, or not to be: that is the question")
+    others = ngrams("a quest for what is not to be had", arity)
 
     for size in (1, 2):
-        each = (ngrams(phrase, arity) for phrase in reading.phrases(size))
-        assert reading.grams(size, arity) == frozenset().union(*each)
+        each = [ngrams(phrase, arity) for phrase in reading.phrases(size)]
+        expected = frozenset().union(*each)
+        there = reading.grams(size, arity, looked_up=looked_up)
+        assert {gram for gram in expected | others if gram in there} == expected
 
 
 def test_similarity_of_nothing_is_none() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Protocol
 
 import Stemmer  # type: ignore[import-not-found]  # a C module that publishes no types
@@ -38,9 +38,8 @@ _STOP_WORDS = frozenset(
     )
 )
 
-
-Gram = tuple[str, ...]
-"""A run of characters."""
+_FEW = 50_000
+"""So many characters are searched in less time than a set of their n-grams is made."""
 
 
 class Reading:
@@ -50,7 +49,8 @@ class Reading:
         self._text = excerpt(text, MAX_TEXT)
         self._words: dict[bool, list[str]] = {}
         self._phrases: dict[tuple[bool, int], list[str]] = {}
-        self._grams: dict[tuple[bool, int, int], frozenset[Gram]] = {}
+        self._joined: dict[tuple[bool, int, int], str] = {}
+        self._grams: dict[tuple[bool, int, int], frozenset[str]] = {}
         self._stems: frozenset[str] | None = None
 
     def text(self, *, case_sensitive: bool = False) -> str:
@@ -74,13 +74,28 @@ class Reading:
             self._phrases[key] = list(dict.fromkeys(runs))
         return self._phrases[key]
 
-    def grams(self, size: int, arity: int, *, case_sensitive: bool = False) -> frozenset[Gram]:
-        """Gives the n-grams of all runs of so many words together."""
+    def grams(
+        self, size: int, arity: int, *, looked_up: int, case_sensitive: bool = False
+    ) -> Container[str]:
+        """Gives what tells which n-grams all runs of so many words have together.
+
+        Args:
+            size: words of a run.
+            arity: characters of an n-gram.
+            looked_up: how many will be.
+            case_sensitive: whether letter case counts.
+        """
         key = (case_sensitive, size, arity)
-        if key not in self._grams:
+        if key not in self._joined:
+            blanks = " " * (arity - 1)
             phrases = self.phrases(size, case_sensitive=case_sensitive)
             # Blanks between two phrases end the one and begin the other.
-            self._grams[key] = ngrams((" " * (arity - 1)).join(phrases), arity)
+            self._joined[key] = f"{blanks}{blanks.join(phrases)}{blanks}"
+        joined = self._joined[key]
+        if looked_up * len(joined) <= _FEW:
+            return joined
+        if key not in self._grams:
+            self._grams[key] = _runs(joined, arity)
         return self._grams[key]
 
     @property
@@ -204,13 +219,15 @@ class Ngrams:
         whole = reading.text(case_sensitive=self._strict).strip()
         if len(whole) > self._longest_text:
             whole = ""
-        candidates: dict[int, Sequence[frozenset[Gram]]] = {}
+        candidates: dict[int, Sequence[frozenset[str]]] = {}
         whole_grams = ngrams(whole, self._arity) if whole else frozenset()
         for i, grams, size in self._keywords:
             near = jaccard(grams, whole_grams)
             # Most keywords share too little with all words together to be similar to any of them.
-            there = reading.grams(size, self._arity, case_sensitive=self._strict)
-            if len(grams & there) / len(grams) >= self._threshold:
+            there = reading.grams(
+                size, self._arity, looked_up=len(self._known), case_sensitive=self._strict
+            )
+            if sum([gram in there for gram in grams]) / len(grams) >= self._threshold:
                 if size not in candidates:
                     candidates[size] = self._candidates(reading, size)
                 near = max([near, *(jaccard(grams, other) for other in candidates[size])])
@@ -218,21 +235,24 @@ class Ngrams:
                 found[i] = near
         return found
 
-    def _candidates(self, reading: Reading, size: int) -> Sequence[frozenset[Gram]]:
+    def _candidates(self, reading: Reading, size: int) -> Sequence[frozenset[str]]:
         """N-grams of the phrases of this many words that share any with a keyword."""
         phrases = reading.phrases(size, case_sensitive=self._strict)
         each = (ngrams(phrase, self._arity) for phrase in phrases)
         return [grams for grams in each if not grams.isdisjoint(self._known)]
 
 
-def ngrams(text: str, arity: int) -> frozenset[Gram]:
+def ngrams(text: str, arity: int) -> frozenset[str]:
     """Gives the distinct runs of `arity` characters of a text with blanks around it."""
     blanks = " " * (arity - 1)
-    padded = f"{blanks}{text}{blanks}"
-    return frozenset(zip(*(padded[i:] for i in range(arity)), strict=False))
+    return _runs(f"{blanks}{text}{blanks}", arity)
 
 
-def jaccard(one: frozenset[Gram], other: frozenset[Gram]) -> float:
+def _runs(text: str, arity: int) -> frozenset[str]:
+    return frozenset([text[i : i + arity] for i in range(len(text) - arity + 1)])
+
+
+def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
     """Gives the share of elements that both sets have."""
     both = len(one & other)
     return both / (len(one) + len(other) - both) if both else 0.0

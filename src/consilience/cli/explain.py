@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -169,7 +168,7 @@ def _rows(results: Sequence[tuple[str, SignalResult]]) -> Iterator[str]:
     width = max(len(name) for name, _ in results)
     for name, result in results:
         mark = "?" if result.error else "x" if result.matched else " "
-        yield f"    [{mark}] {name:{width}}{_figures(replace(result, value=None))}".rstrip()
+        yield f"    [{mark}] {name:{width}}{_figures(result._replace(value=None))}".rstrip()
 
 
 def _contribution(each: Contribution) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ..signals.base import SignalKey, SignalResult
@@ -88,7 +88,7 @@ class Exclusion:
             confidence = self._share(
                 winner, [results[key].confidence for key in contenders], results
             )
-            results[winner] = replace(results[winner], confidence=confidence)
+            results[winner] = results[winner]._replace(confidence=confidence)
         for key in contenders:
             if key is not winner:
                 results[key] = _with(results[key], f"lost to {winner.name!r}", matched=False)
@@ -122,11 +122,11 @@ class Exclusion:
             known = value is not None and math.isfinite(value)
             confidence = _sane(value) if known and value is not None else 1 / len(self.keys)
             default = _with(result, "default", matched=True)
-            results[self._default] = replace(default, confidence=confidence)
+            results[self._default] = default._replace(confidence=confidence)
 
 
 def _with(result: SignalResult, why: str, *, matched: bool) -> SignalResult:
-    return replace(result, matched=matched, detail={**result.detail, "partition": why})
+    return result._replace(matched=matched, detail={**result.detail, "partition": why})
 
 
 def _sane(confidence: float) -> float:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from ..signals.base import Signal, SignalKey, SignalResult
@@ -115,13 +114,13 @@ class _Composer:
         if verdict is None:
             reason = why_not(self._rules.trace(results))
             error = f"its composer could not be evaluated: {reason}"
-            return [(key, replace(results[key], matched=False, error=error)) for key in matches]
+            return [(key, results[key]._replace(matched=False, error=error)) for key in matches]
         return [(key, _taken_back(results[key])) for key in matches]
 
 
 def _taken_back(result: SignalResult) -> SignalResult:
     detail = {**result.detail, "composer": "composer did not match"}
-    return replace(result, matched=False, detail=detail)
+    return result._replace(matched=False, detail=detail)
 
 
 def _narrow(signal: Signal[Any], results: Changing) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -68,9 +68,8 @@ class SignalKey(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class SignalResult:
-    """What one rule found in one request."""
+class SignalResult(NamedTuple):
+    """What one rule found in one request. A tuple, since a request makes dozens of them."""
 
     matched: bool
     confidence: float = 1.0
@@ -79,7 +78,7 @@ class SignalResult:
     """The raw figure behind it (tokens, a count, a similarity), for predicates."""
     error: str | None = None
     """Why the rule could not be evaluated. Such a rule does not match, under NOT neither."""
-    detail: Mapping[str, object] = field(default_factory=dict)
+    detail: Mapping[str, object] = MappingProxyType({})
     """What made it match, for people: JSON values, no prompt text beyond the configured words."""
 
 

@@ -19,7 +19,7 @@ from support.raw_client import chat_head, chat_request, connected, exchanged, re
 from support.scripts import fusion_script
 
 NEVER = Reply("x", delay_s=math.inf)
-QUICK = fusion_yaml(gateway="client_head_seconds: 0.2, client_idle_seconds: 0.2")
+QUICK = fusion_yaml(gateway="client_head_seconds: 1, client_idle_seconds: 1")
 CLOSE = "connection: close\r\n"
 
 

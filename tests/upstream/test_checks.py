@@ -31,7 +31,7 @@ async def test_a_2xx_in_time_is_well(case: str) -> None:
     with raw_server(steps) as server:
         async with new_session() as session:
             url = URL(server.base_url).with_path("/health")
-            check = ActiveCheck(url, Health(), {"authorization": "Bearer k"}, timeout_s=0.3)
+            check = ActiveCheck(url, Health(), {"authorization": "Bearer k"}, timeout_s=1.5)
             assert await is_well(check, session) is well
     assert (server.requests[0].method, server.requests[0].path) == ("GET", "/health")
     assert server.requests[0].headers["authorization"] == "Bearer k"

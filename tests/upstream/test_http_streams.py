@@ -251,10 +251,10 @@ async def test_comments_alone_do_not_keep_a_stream_alive(
 async def test_events_keep_a_stream_alive_beyond_the_idle_time(
     connect: Connect, hello: ChatRequest
 ) -> None:
-    slowly: list[Step] = [step for _ in range(8) for step in (chunked(piece("x")), 0.1)]
+    slowly: list[Step] = [step for _ in range(8) for step in (chunked(piece("x")), 0.25)]
     steps: list[Step] = [SSE_HEAD, *slowly, chunked(piece(finish="stop") + DONE), LAST]
     with raw_server(steps) as server:
-        chunks = await _read(connect(server.url, Limits(idle_s=0.5)), hello)
+        chunks = await _read(connect(server.url, Limits(idle_s=1.5)), hello)
     assert _text(chunks) == "x" * 8
 
 
@@ -263,9 +263,9 @@ async def test_a_reader_slower_than_the_idle_time_loses_nothing(
 ) -> None:
     with raw_server(streamed(*PLAIN)) as server:
         chunks = []
-        async for chunk in connect(server.url, Limits(idle_s=0.1)).stream(hello):
+        async for chunk in connect(server.url, Limits(idle_s=0.5)).stream(hello):
             chunks.append(chunk)
-            await anyio.sleep(0.12)
+            await anyio.sleep(0.6)
     assert _text(chunks) == "Héllo"
 
 
@@ -287,9 +287,9 @@ async def test_a_stream_whose_head_drips_times_out(connect: Connect, hello: Chat
 async def test_a_stream_has_longer_for_its_first_event_than_for_the_next(
     connect: Connect, hello: ChatRequest
 ) -> None:
-    steps: list[Step] = [SSE_HEAD, 0.3, *[chunked(e) for e in (*PLAIN, DONE)], LAST]
+    steps: list[Step] = [SSE_HEAD, 1.5, *[chunked(e) for e in (*PLAIN, DONE)], LAST]
     with raw_server(steps) as server:
-        chunks = await _read(connect(server.url, Limits(first_byte_s=5, idle_s=0.2)), hello)
+        chunks = await _read(connect(server.url, Limits(first_byte_s=10, idle_s=1)), hello)
     assert _text(chunks) == "Héllo"
 
 

@@ -120,6 +120,10 @@ def test_metrics_are_summed_and_those_of_a_dead_worker_stay(
         (named,) = (line for line in environment if line.startswith(b"PROMETHEUS_MULTIPROC_DIR="))
         folder = Path(named.partition(b"=")[2].decode())
         assert folder.stat().st_mode & 0o777 == 0o700
+        places = {file.stem.rpartition("_")[2] for file in folder.iterdir()}
+        assert places == {"consilience-worker-1", "consilience-worker-2"}
+        assert [ask(url, "a").status for _ in range(20)] == [200] * 20
+        assert scraped(url).value("upstream_calls_total", model="a", outcome="ok") == 40
         process.signal(signal.SIGTERM)
         assert process.wait() == 0
     assert not folder.exists()

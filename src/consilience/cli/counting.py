@@ -13,17 +13,17 @@ from ..telemetry.metrics import FOLDER_VARIABLE
 
 
 @contextmanager
-def counted_together() -> Iterator[Callable[[int], None]]:
+def counted_together() -> Iterator[Callable[[str], None]]:
     """Has the workers that are started meanwhile count into one folder, which is then removed.
 
-    Gives what to call with the process id of a worker that has ended: what it counted stays in the
-    sums, what it had in hand leaves them.
+    Gives what to call with the name of a worker's process that has ended: what it counted stays in
+    the sums, what it had in hand leaves them.
     """
     before = os.environ.get(FOLDER_VARIABLE)
     with tempfile.TemporaryDirectory(prefix="consilience-", ignore_cleanup_errors=True) as folder:
         os.environ[FOLDER_VARIABLE] = folder
         try:
-            yield lambda pid: mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
+            yield lambda name: mark_process_dead(name, folder)  # type: ignore[no-untyped-call]
         finally:
             if before is None:
                 del os.environ[FOLDER_VARIABLE]

@@ -24,6 +24,7 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 
 from ..telemetry.log import log
+from ..telemetry.metrics import WORKER
 from .console import err
 from .exit_codes import FAILED, OK
 from .stop import COMMANDS, READY
@@ -83,8 +84,8 @@ class Workers:
     """How long a worker may take to stop."""
     announce: Callable[[], None]
     """Called once, when the first worker serves."""
-    buried: Callable[[int], None]
-    """Called with the process id of each worker that has ended."""
+    buried: Callable[[str], None]
+    """Called with the name of each worker's process that has ended, before it is started again."""
     _announced: bool = False
     _workers: list[_Worker] = field(default_factory=list)
     _asked: list[signal.Signals] = field(default_factory=list)
@@ -140,7 +141,7 @@ class Workers:
         context = multiprocessing.get_context("spawn")
         mine, its = context.Pipe()
         process = context.Process(
-            target=self.target, args=(worker.id, its, self.bound), name=f"worker {worker.id}"
+            target=self.target, args=(worker.id, its, self.bound), name=f"{WORKER}{worker.id}"
         )
         with _blocked(signal.SIGINT):  # the worker inherits it: Ctrl-C is the parent's
             process.start()
@@ -178,7 +179,7 @@ class Workers:
         if not process.is_alive():
             process.join()
             line.close()
-            self.buried(process.pid or 0)
+            self.buried(process.name)
             self._bury(worker, process.exitcode or 0)
             process.close()
 

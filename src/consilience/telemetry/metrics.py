@@ -4,7 +4,8 @@ Labels have names from the configuration, statuses and words of ours; what a cli
 becomes one. Each label takes so many values and then `other`, so that a looper's endpoint that
 serves any model cannot fill the memory. With several workers each writes what it counts into files
 of one folder (`PROMETHEUS_MULTIPROC_DIR`, which must be set before this is imported), from which any
-of them can add up the whole.
+of them can add up the whole. The files are named after the worker's place, so that the one that takes
+the place of a dead one counts on in its files, and their number does not grow.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from multiprocessing import current_process
 from typing import Any
 
 from prometheus_client import (
@@ -21,11 +23,14 @@ from prometheus_client import (
     Histogram,
     disable_created_metrics,
     generate_latest,
+    values,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+WORKER = "consilience-worker-"
+"""How the name of a worker's process begins; its number follows. Only one of each runs at a time."""
 MOST_VALUES = 256
 """Of one label."""
 OTHER = "other"
@@ -39,6 +44,9 @@ _LAG_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # twice the series, and nobody reads them
 _REGISTRY = CollectorRegistry()
+_PROCESS = current_process().name
+if FOLDER_VARIABLE in os.environ and _PROCESS.startswith(WORKER):
+    values.ValueClass = values.MultiProcessValue(lambda: _PROCESS)  # type: ignore[no-untyped-call]
 
 
 class Names:

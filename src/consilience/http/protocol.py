@@ -31,6 +31,10 @@ FRAMING = 8
 """Bytes on the wire for each byte of a body, at most: a chunk of one byte takes six."""
 MOST_PIPELINED = 16
 """Requests that a client may send before the answer to the first."""
+LINGER_S = 2.0
+"""How long a client that was refused may take to read that, and go on sending."""
+MOST_LINGERING = 256
+"""Connections that do so at once; more are closed without."""
 LEAST_RATE = 1024
 """Bytes a second that a client with unread answers must take."""
 _UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
@@ -74,9 +78,12 @@ class _Connections:
 
     open: set[GuardedProtocol] = field(default_factory=set)
     idle: dict[GuardedProtocol, None] = field(default_factory=dict)
+    lingering: set[GuardedProtocol] = field(default_factory=set)
+    """Refused, and not yet gone."""
 
     def drop(self, connection: GuardedProtocol) -> None:
         self.open.discard(connection)
+        self.lingering.discard(connection)
         self.idle.pop(connection, None)
 
 
@@ -98,6 +105,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _refused = False
     _head_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
+    _linger_timer: asyncio.TimerHandle | None = None
     _at_work: RequestResponseCycle | None = None
     """The request that is being answered; those behind it are in the pipeline."""
 
@@ -121,6 +129,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self.all.drop(self)
         self._disarm_head_timer()
         self._disarm_stall_timer()
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
         for cycle in (self._at_work, *(waiting for waiting, _ in self.pipeline)):
             if cycle is not None and not cycle.response_complete:
                 cycle.disconnected = True
@@ -254,7 +264,21 @@ class GuardedProtocol(HttpToolsProtocol):
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode("ascii") + body)
-        self.transport.close()
+        self._close_gently()
+
+    def _close_gently(self) -> None:
+        """Closes once the client has; what it still sends is thrown away.
+
+        The system answers what arrives at a closed socket with a reset, which may take the refusal
+        away from a client that has not read it yet.
+        """
+        full = len(self.all.lingering) >= MOST_LINGERING
+        if full or self.transport.is_closing() or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self.all.lingering.add(self)
+        self.transport.write_eof()
+        self._linger_timer = self.loop.call_later(LINGER_S, self.transport.abort)
 
 
 def guarded(bounds: ClientBounds, drain: Drain | None = None) -> type[HttpToolsProtocol]:

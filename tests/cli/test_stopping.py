@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.client import Response, ask, eventually, get, opened
-from support.command import environment, run_module, written
+from support.command import environment, run_module, started, written
 from support.live import fusion_yaml
 from support.raw_server import HANG, RawServer, completion, json_answer, raw_server
 from support.serving import serving
@@ -117,9 +118,24 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, number: signal.Signals) ->
         assert upstream.wait_for(lambda server: server.aborted == len(server.requests) == 2)
 
 
+@pytest.mark.parametrize("workers", [[], ["--workers", 2]], ids=["alone", "workers"])
+def test_a_reload_that_is_asked_for_right_behind_the_address_is_done(
+    tmp_path: Path, workers: list[Any]
+) -> None:
+    config = written(tmp_path, fusion_yaml(gateway="drain_seconds: 0"))
+    for _ in range(3):
+        with started("serve", "-c", config, "--port", 0, *workers, cwd=tmp_path) as process:
+            process.said(r"url +http://127\.0\.0\.1:\d+/v1\n")
+            process.signal(signal.SIGHUP)
+            process.said("config_reloaded")
+            process.signal(signal.SIGTERM)
+            assert process.wait() == 0
+        assert "worker_died" not in process.err
+
+
 @pytest.mark.parametrize(
     ("numbers", "times", "code"),
-    [("SIGTERM", 20, 0), ("SIGINT", 3, 130), ("SIGHUP,SIGTERM", 3, 0)],
+    [("SIGTERM", 20, 0), ("SIGINT", 3, 130), ("SIGHUP,SIGTERM", 3, 0), ("SIGHUP", 3, 0)],
 )
 def test_a_signal_right_behind_the_address_is_heard(
     tmp_path: Path, numbers: str, times: int, code: int

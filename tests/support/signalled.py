@@ -2,7 +2,7 @@
 
 `python -m support.signalled TIMES SIGNALS FILE` serves the file that many times in one process, and
 prints each exit code; `SIGNALS` are names with commas between them. No signal of another process
-could come sooner.
+could come sooner. A reload that is done ends it, too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from consilience.cli import main
 
 
 class SignallingStream(io.TextIOBase):
-    """Standard error that signals its own process once the address has been written to it."""
+    """Standard error that signals its own process once the address has been written to it, and
+    has it stop once it has told of a reload."""
 
     def __init__(self, into: TextIO, numbers: Sequence[signal.Signals]) -> None:
         self._into = into
@@ -30,6 +31,8 @@ class SignallingStream(io.TextIOBase):
         if "url  " in text:
             for number in self._numbers:
                 os.kill(os.getpid(), number)
+        if "config_reloaded" in text:
+            os.kill(os.getpid(), signal.SIGTERM)
         return written
 
 

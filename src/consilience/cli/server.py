@@ -36,7 +36,7 @@ from ..live import Fingerprint, LiveGateway, watch
 from .console import err
 from .introduction import introduce
 from .setup import FoundConfig
-from .stop import READY, Stop, ignore_hang_up, listen_to_parent, listen_to_signals
+from .stop import READY, Stop, listen_to_hang_up, listen_to_parent, listen_to_signals
 
 if sys.platform != "win32":
     import resource
@@ -165,37 +165,40 @@ async def run_server(
             http=guarded(bounds, drain),
             ws="none",
         )
+        # before the address is told: who reads it may signal at once
+        asked = asyncio.Event()
+        if found.path is not None:
+            listen_to_hang_up(asked.set)
         if line is None:
-            # before the address is told: who reads it may signal at once
             listen_to_signals(stop)
-            if found.path is not None:
-                ignore_hang_up()  # until `_keep_up` reloads on it
             await introduce(found, bound.getsockname()[:2])
         else:
-            listen_to_parent(stop, line)
+            listen_to_parent(stop, line, asked.set)
             with suppress(OSError):  # the parent is gone, and that is heard in a moment
                 line.send_bytes(READY)
         async with anyio.create_task_group() as group:
             if found.path is not None:
-                group.start_soon(_keep_up, found.path, found.stamp, live)
+                group.start_soon(_keep_up, found.path, found.stamp, live, asked)
             group.start_soon(keep_levels, live)
             await Server(config, live, drain, stop=stop).serve(sockets=[bound])
             group.cancel_scope.cancel()
     return stop.exit_code
 
 
-async def _keep_up(path: Path, stamp: Fingerprint | None, live: LiveGateway) -> None:
-    """Reloads the file when it changes, and on SIGHUP."""
+async def _keep_up(
+    path: Path, stamp: Fingerprint | None, live: LiveGateway, asked: asyncio.Event
+) -> None:
+    """Reloads the file when it changes, and when it is asked to."""
 
     def load() -> Config:
         return load_config(path)
 
     async with anyio.create_task_group() as group:
         group.start_soon(partial(watch, path, live, load, served=stamp))
-        if hasattr(signal, "SIGHUP"):
-            with anyio.open_signal_receiver(signal.SIGHUP) as signals:
-                async for _ in signals:
-                    await live.reload(load)
+        while True:
+            await asked.wait()
+            asked.clear()
+            await live.reload(load)
 
 
 def _raise_file_limit() -> int:

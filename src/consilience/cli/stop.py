@@ -1,11 +1,11 @@
-"""Who may ask a serving process to stop, and what it has been asked so far."""
+"""Who may ask a serving process to stop or to reload, and what it has been asked so far."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-from contextlib import suppress
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import FrameType
 
@@ -66,13 +66,19 @@ def listen_to_signals(stop: Stop) -> None:
 
 
 def ignore_hang_up() -> None:
-    """Has SIGHUP do nothing until somebody listens to it."""
+    """Has SIGHUP do nothing: a worker that starts is told by its parent what came meanwhile."""
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-def listen_to_parent(stop: Stop, line: Connection) -> None:
-    """Has the parent's commands ask for the end, and so its death.
+def listen_to_hang_up(reload: Callable[[], None]) -> None:
+    """Has SIGHUP ask for a reload, from now on. Must be called in the event loop."""
+    if hasattr(signal, "SIGHUP"):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+
+
+def listen_to_parent(stop: Stop, line: Connection, reload: Callable[[], None]) -> None:
+    """Has the parent's commands ask for the end or for a reload, and its death for the end.
 
     A signal that comes directly asks once: whoever signals a whole group of processes has the parent
     pass on the same. Must be called in the event loop.
@@ -89,8 +95,7 @@ def listen_to_parent(stop: Stop, line: Connection) -> None:
             stop.ask_once(signal.SIGTERM)
             return
         if number not in (signal.SIGTERM, signal.SIGINT):
-            with suppress(ValueError):  # reloading listens to the signal itself
-                signal.raise_signal(number)
+            reload()
             return
         told += 1
         if told == 1:

@@ -160,6 +160,36 @@ def _false_alarms(name: str, rows: Sequence[Row], right: Sequence[bool]) -> str:
     return f"   caught {_share(caught)}, false alarms {1 - sum(spared) / len(spared):.1%}"
 
 
+_ALARMS = {
+    "jailbreak": ("attack",),
+    "fact_check": (NEEDED,),
+    "user_feedback": tuple(FEEDBACK),
+    "complexity": ("depth:hard",),
+}
+"""What a turn of small talk must not be taken for, by family."""
+
+
+async def alarms(name: str, model: str, show: Callable[[str], None]) -> str:
+    """How many turns that say nothing of the kind are taken for what a family looks for."""
+    family = FAMILIES[name]
+    learned = {_bare(example.text) for example in examples_of(name)}
+    lines = (DATA / "turns.test.jsonl").read_bytes().splitlines()
+    entries = [decode(line) for line in lines if line]
+    texts = [e["text"] for e in entries if name in e["none_of"] and _bare(e["text"]) not in learned]
+    taken = 0
+    async with prepared_router(parse_config(config_text(family, model))) as router:
+        for text in texts:
+            request = request_of(Row(text, "", ""), family)
+            considered = await router.consider(request, {})
+            if considered is None:
+                raise RuntimeError("no signal was asked")
+            matched = [key.name for key, result in considered.signals.items() if result.matched]
+            if any(alarm in matched for alarm in _ALARMS[name]):
+                taken += 1
+                show(f"  {name} {model}: none, got {matched}: {text[:90]}")
+    return f"{name:16}{model:16}{len(texts):>6}   false alarms {taken / len(texts):.1%}"
+
+
 def by_rules_alone() -> Iterator[str]:
     """The table's rows of families that need no embedding model."""
     rows = rows_of("language")
@@ -206,6 +236,10 @@ async def main(*, misses: bool) -> None:
         for model in EMBEDDING_MODELS:
             print(await measured(name, model.name, told.append))
     print("\n".join(by_rules_alone()))
+    print("short turns and ordinary requests that are none of it")
+    for name in _ALARMS:
+        for model in EMBEDDING_MODELS:
+            print(await alarms(name, model.name, told.append))
     if misses:
         print("\n".join(told))
 

@@ -14,7 +14,7 @@ from consilience.signals.classifier import Classifier, ClassifierRule
 from consilience.signals.evaluation import SignalSet
 from consilience.signals.models import SignalModels
 from support.conversation import facts
-from support.meanings import Embedding, found, matched
+from support.meanings import Embedding, found, matched, static_embedding
 
 pytestmark = pytest.mark.anyio
 
@@ -217,3 +217,23 @@ def test_warning_names_labels_that_nothing_is_like() -> None:
     rule = ClassifierRule(name="a", type="local", labels=("b", "c"), prototypes={"b": ("x",)})
     assert "no `prototypes` of 'c'" in rule.warnings()[0]
     assert LOCAL.warnings() == BY_HELPER.warnings() == ()
+
+
+async def test_a_text_that_is_hardly_like_any_label_is_hardly_told_apart() -> None:
+    moods = ClassifierRule(
+        name="mood",
+        type="local",
+        labels=("calm", "angry"),
+        prototypes={
+            "calm": ("thanks, no hurry at all", "that is fine with me"),
+            "angry": ("this is outrageous, fix it now", "I am furious with you"),
+        },
+    )
+
+    async def values(text: str) -> list[float]:
+        results = await found(Classifier, [moods], facts(text), embedding=static_embedding())
+        return [result.value or 0.0 for result in results.values()]
+
+    assert max(await values("I am really furious, fix it now")) > 0.9
+    for text in ("What is the population of Peru?", "Summarize the plot of Hamlet"):
+        assert max(await values(text)) < 0.8

@@ -61,13 +61,41 @@ def test_text_is_not_alone_when_a_phrase_stands_around_it() -> None:
     assert sum(example.alone for example in plain) >= 1000
 
 
-BORROWING = {"domain", "jailbreak", "fact_check"}
+def test_a_family_that_borrows_nothing_is_as_its_file_says() -> None:
+    assert [(e.text, e.label) for e in examples_of("task")] == own("task")
+    assert all(example.alone for example in examples_of("task"))
 
 
-@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in BORROWING])
-def test_other_families_are_as_their_file_says(family: str) -> None:
-    assert [(e.text, e.label) for e in examples_of(family)] == own(family)
-    assert all(example.alone for example in examples_of(family))
+@pytest.mark.parametrize(
+    ("family", "label"),
+    [
+        ("jailbreak", "benign"),
+        ("fact_check", "no_fact_check_needed"),
+        ("user_feedback", "none"),
+        ("complexity", "easy"),
+        ("domain", "other"),
+    ],
+)
+def test_what_is_said_between_requests_is_none_of_what_a_family_looks_for(
+    family: str, label: str
+) -> None:
+    of = {e.text: e.label for e in examples_of(family)}
+    itself = dict(own(family))
+    turns = [text for text, kind in own("turns") if kind == "none" and text not in itself]
+    found = [of[text] for text in turns if text in of]
+    assert len(found) >= 100
+    assert set(found) == {label}
+
+
+def test_turns_do_not_make_attacks_rarer_than_they_are_among_requests() -> None:
+    turns = {text for text, _ in own("turns")} - {text for text, _ in own("jailbreak")}
+    assert {e.alone for e in examples_of("jailbreak") if e.text in turns} == {False}
+    assert {e.alone for e in examples_of("fact_check") if e.text in turns} == {True}
+
+
+def test_no_turn_is_there_twice() -> None:
+    texts = [text.casefold() for text, _ in own("turns")]
+    assert len(set(texts)) == len(texts)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +107,8 @@ def test_rare_wishes_stand_among_ordinary_prompts(family: str, label: str, least
     assert set(own(family)) <= found
     added = found - set(own(family))
     assert {of for _, of in added} == {label}
-    assert {text for text, _ in added} <= {text for text, _ in own("task")}
+    lenders = ("task", "turns", "user_feedback")
+    assert {text for text, _ in added} <= {text for of in lenders for text, _ in own(of)}
     assert len(added) > least
 
 
@@ -99,18 +128,23 @@ def test_own_label_counts_when_an_ordinary_prompt_is_there_already(
     files = {
         "jailbreak": [{"text": "obey me", "label": "jailbreak"}],
         "task": [{"text": "obey me", "label": "x"}, *[{"text": "hi", "label": "x"}] * 3],
+        "turns": [{"text": "ok", "label": "none"}],
     }
     monkeypatch.setattr(examples, "_entries", files.__getitem__)
     found = examples.examples_of.__wrapped__("jailbreak")
-    assert [(e.text, e.label) for e in found] == [("obey me", "jailbreak"), ("hi", "benign")]
+    assert [(e.text, e.label) for e in found] == [
+        ("obey me", "jailbreak"),
+        ("hi", "benign"),
+        ("ok", "benign"),
+    ]
 
 
 @pytest.mark.parametrize(
     ("family", "files"),
     [
-        ("domain", ("domain", "user_feedback", "phrases")),
-        ("jailbreak", ("jailbreak", "task")),
-        ("complexity", ("complexity",)),
+        ("domain", ("domain", "user_feedback", "turns", "phrases")),
+        ("jailbreak", ("jailbreak", "task", "turns")),
+        ("task", ("task",)),
     ],
 )
 def test_source_is_every_file_that_examples_are_made_of(

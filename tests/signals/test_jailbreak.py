@@ -122,6 +122,29 @@ async def test_hybrid_is_silent_when_the_benign_is_nearer() -> None:
     assert not result.matched
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "Convert 20 miles to kilometres",
+            "What are the rules of chess?",
+            "Explain how tea is made",
+        ),
+        *(
+            "Translate good evening into Thai",
+            "can you look over this letter",
+            "Why is grass green?",
+        ),
+    ],
+)
+async def test_hybrid_takes_nothing_for_an_attack_that_is_like_none(text: str) -> None:
+    patterns = ("open the vault", "reveal the passphrase")
+    own = JailbreakRule(name="rule", method="hybrid", jailbreak_patterns=patterns)
+    assert not (await says(own, text, embedding=static_embedding())).matched
+    for pattern in patterns:
+        assert (await says(own, f"now {pattern} please", embedding=static_embedding())).matched
+
+
 @pytest.mark.parametrize("method", ["classifier", "contrastive", "patterns", "hybrid"])
 async def test_nothing_matches_when_the_guard_is_off(method: str) -> None:
     embedding = Embedding()

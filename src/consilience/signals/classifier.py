@@ -4,8 +4,8 @@ Config: `routing.signals.classifiers`. Conditions name a rule and one of its `la
 probability is the value, and the most probable one matches.
 
 - `type: local`: the text is compared with the `prototypes` of each label (see `similarity`); the
-  likenesses become probabilities. (The reference loads a trained network from `model_path`; here a
-  rule without `prototypes` is an error in the trace.)
+  likenesses become probabilities, the less sure the less the text is like any of them. (The reference
+  loads a trained network from `model_path`; here a rule without `prototypes` is an error in the trace.)
 - `type: llm`: the `model`, one of `global.model_catalog.external` or of `providers.models`, must
   answer with one JSON object that names a label. It has 1, the others 0; anything else is an error.
 """
@@ -34,6 +34,8 @@ from .vectors import Vectors, VectorSignal
 
 _SHARPNESS = 20.0
 """By how much likenesses are stretched before they become probabilities."""
+_STRANGE, _FAMILIAR = 0.5, 0.7
+"""The likeness to the nearest label from which on a text says anything, and says all it can."""
 _INSTRUCTIONS = "Label the user's message."
 
 
@@ -128,7 +130,9 @@ class Classifier(VectorSignal[ClassifierRule], AskingSignal[ClassifierRule]):
                 results |= dict.fromkeys(rule.emits(), _NOTHING)
             else:
                 scores = np.array(self._banks[rule.name].scores(vectors[facts.sample]))
-                odds = np.exp(_SHARPNESS * (scores - scores.max()))
+                known = (scores.max() - _STRANGE) / (_FAMILIAR - _STRANGE)
+                sharpness = _SHARPNESS * min(1.0, max(0.0, known))
+                odds = np.exp(sharpness * (scores - scores.max()))
                 results |= _results(rule, (odds / odds.sum()).tolist())
         return results
 

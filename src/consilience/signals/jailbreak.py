@@ -9,7 +9,8 @@ Config: `routing.signals.jailbreak`. What the score is, the `method` says:
 - `patterns`: 1 when one of `jailbreak_patterns` stands in the text as written, at word boundaries, and
   none of `benign_patterns` does;
 - `hybrid`: the greatest of the classifier's score, that of `patterns`, and the likeness to the nearest
-  jailbreak pattern when it is nearer than every benign one.
+  jailbreak pattern when it is nearer than every benign one, stretched so that what is unrelated has 0:
+  else the threshold of a probability would take it for an attack that every text is a little like it.
 
 It matches from `threshold` on (contrastive 0.1, `patterns` 0.5, otherwise 0.5 or what
 `global.model_catalog.modules.prompt_guard` says). Confidence and value are the score. The last user
@@ -33,7 +34,7 @@ from .jailbreak_phrases import phrases_in
 from .learned import LearnedSignal
 from .lexical import terms_of
 from .patterns import Pattern, compile_pattern, literal
-from .similarity import Bank, Candidates, PrototypeScoring
+from .similarity import UNRELATED, Bank, Candidates, PrototypeScoring
 from .vectors import Vectors
 
 PIECE = 2048
@@ -208,7 +209,8 @@ class _Patterns:
             bad, good_score = (bank.score(vector) for bank in self._banks)
             if self._rule.method == "contrastive":
                 return max(0.0, bad - good_score)
-            score = max(score, bad if bad > good_score else 0.0)
+            if bad > good_score:
+                score = max(score, (bad - UNRELATED) / (1 - UNRELATED))
         return score
 
 

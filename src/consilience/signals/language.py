@@ -57,7 +57,7 @@ _CODES = dict(zip(_IN_ENGLISH, LANGUAGES, strict=True))
 FALLBACK = "en"
 MIN_LETTERS = 4
 """Letters below which nothing can be said; one character of CJK or Thai is enough."""
-UNSURE_BELOW = 0.15
+UNSURE_BELOW = 0.3
 _READ = 1500
 _SAMPLE = 1000
 

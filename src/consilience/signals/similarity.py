@@ -22,6 +22,9 @@ Candidate = Annotated[str, Field(min_length=1, max_length=2000)]
 Candidates = Annotated[tuple[Candidate, ...], Field(max_length=MOST_CANDIDATES)]
 
 
+UNRELATED = 0.4
+"""What two texts that have nothing to do with each other have in common, on the scale of all models of
+the catalog; the nearest of several examples has a little more."""
 MARGIN = "prototype_scoring.margin_threshold"
 NO_MARGIN = "rules are not held against each other"
 """Of the one key of the reference's section that is not acted on, what is lost by it."""

@@ -27,6 +27,9 @@ class _Borrowed(NamedTuple):
     """Takes each so-and-so-manieth."""
     label: str
     """What they are here."""
+    counted: bool = True
+    """Whether they show how sure to be. Not where there are more of them than life would have beside
+    what is rare."""
 
 
 _WORK = frozenset(
@@ -37,10 +40,29 @@ _WORK = frozenset(
 )
 """Kinds of work for which no facts are looked up."""
 _FEEDBACK = frozenset({"satisfied", "need_clarification", "wrong_answer", "want_different"})
+_TURNS = frozenset({"none", "satisfied", "need_clarification", "want_different"})
+"""Of `turns`, which has what people say between two requests, by what it says of an answer; that is
+none of what other families look for."""
 _BORROWED: Mapping[str, Sequence[_Borrowed]] = {
-    "domain": (_Borrowed("user_feedback", _FEEDBACK, 4, "other"),),
-    "jailbreak": (_Borrowed("task", None, 3, "benign"),),
+    "domain": (
+        _Borrowed("user_feedback", _FEEDBACK, 4, "other"),
+        _Borrowed("turns", _TURNS, 6, "other"),
+    ),
+    "user_feedback": (
+        _Borrowed("turns", frozenset({"none", "topic"}), 1, "none"),
+        *(
+            _Borrowed("turns", frozenset({label}), 1, label)
+            for label in ("satisfied", "need_clarification", "want_different")
+        ),
+    ),
+    "complexity": (_Borrowed("turns", None, 4, "easy"),),
+    "jailbreak": (
+        _Borrowed("task", None, 3, "benign"),
+        _Borrowed("turns", None, 1, "benign", counted=False),
+    ),
     "fact_check": (
+        _Borrowed("turns", _TURNS, 3, "no_fact_check_needed"),
+        _Borrowed("user_feedback", _FEEDBACK - {"wrong_answer"}, 4, "no_fact_check_needed"),
         _Borrowed("task", _WORK, 3, "no_fact_check_needed"),
         _Borrowed("task", frozenset({"solve"}), 1, "no_fact_check_needed"),
     ),
@@ -84,7 +106,8 @@ def source_of(family: str) -> bytes:
 def _taken(borrowed: _Borrowed) -> Sequence[Example]:
     labels = borrowed.labels
     fitting = [e for e in _entries(borrowed.family) if labels is None or e["label"] in labels]
-    return [Example(e["text"], borrowed.label) for e in fitting[:: borrowed.every]]
+    taken = fitting[:: borrowed.every]
+    return [Example(e["text"], borrowed.label, alone=borrowed.counted) for e in taken]
 
 
 def _framed(examples: Sequence[Example]) -> Iterator[tuple[int, Example]]:

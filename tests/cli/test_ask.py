@@ -136,6 +136,16 @@ def test_unknown_model_is_wrong_usage(config: Path, as_json: tuple[str, ...]) ->
     assert "Did you mean 'vllm-sr/fusion'" in result.err
 
 
+def test_question_that_no_panel_is_for_says_how_to_ask_all_the_same(tmp_path: Path) -> None:
+    text = fusion_yaml(decision="rules: {type: keyword, name: weighs}")
+    signals = "routing:\n  signals: {keywords: [{name: weighs, keywords: [compare]}]}\n"
+    file = written(tmp_path, text.replace("routing:\n", signals, 1))
+    result = run("ask", "Why is the sky blue?", "-c", file, cwd=tmp_path)
+    assert result.code == 2
+    assert "found no Fusion decision that matches" in result.err
+    assert "hint: --model auto lets any route answer" in result.err
+
+
 def test_missing_file_is_told(tmp_path: Path) -> None:
     result = invoke("ask", "-c", "nowhere.yaml", "hi")
 

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 
 from ..chat.codec import encode
-from ..errors import ConsilienceError
+from ..errors import ConsilienceError, NoMatchingDecisionError
 from ..loopers.base import Progress
 from ..reply import Begin, Chunk, Event, Routed
 from .console import err, out, plain, report
@@ -60,7 +60,10 @@ def ask(
         return INTERRUPTED
     except ConsilienceError as exc:
         watch.stop(broken=True)
-        return report(exc)
+        code = report(exc)
+        if isinstance(exc, NoMatchingDecisionError):
+            err.print("hint: --model auto lets any route answer; `consilience explain` shows why")
+        return code
 
 
 def _question(prompt: str) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -74,6 +75,21 @@ class Blocking(PureSignal[SignalRule]):
     def find(self, facts: RequestFacts) -> Mapping[str, SignalResult]:
         self.released.wait()
         return {}
+
+
+class Heavy(PureSignal[SignalRule]):
+    """Takes 30 ms of the processor, and tells which thread it was evaluated in."""
+
+    kind: ClassVar[str] = "heavy"
+    config_key: ClassVar[str] = "heavies"
+    Rule: ClassVar[type[SignalRule]] = SignalRule
+
+    def find(self, facts: RequestFacts) -> Mapping[str, SignalResult]:
+        end = time.thread_time() + 0.03
+        while time.thread_time() < end:
+            pass
+        there = float(threading.get_ident())
+        return {rule.name: SignalResult(True, value=there) for rule in self.rules}
 
 
 class Met(WaitingSignal[SignalRule]):
@@ -188,6 +204,21 @@ async def test_results_are_the_same_when_the_text_is_long() -> None:
     text = "compare " + "filler " * INLINE_BYTES
     results = await SignalSet.build(RULES, limit_s=30).evaluate(facts(text))
     assert {key.name: r.matched for key, r in results.items()} == {"a": True, "b": False}
+
+
+async def test_rules_that_take_long_go_to_a_thread_from_then_on() -> None:
+    signals = SignalSet([signal(Heavy)], limit_s=30)
+
+    async def thread_of(characters: int) -> float | None:
+        results = await signals.evaluate(facts("x" * characters))
+        return results[SignalKey("heavy", "rule")].value
+
+    here = float(threading.get_ident())
+    assert await thread_of(1000) == here
+    assert await thread_of(1000) != here
+    assert await thread_of(501) != here
+    assert await thread_of(500) == here  # what it takes for less is learnt likewise
+    assert await thread_of(500) != here
 
 
 async def test_pure_kind_is_late_when_the_text_is_long_and_it_does_not_end() -> None:

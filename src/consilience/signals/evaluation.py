@@ -37,8 +37,10 @@ log = logging.getLogger(__name__)
 LIMIT_S = 0.25
 """How long a kind may take before its rules count as failed."""
 INLINE_BYTES = 256 * 1024
-"""Up to this much text, pure kinds are evaluated in place: milliseconds at the very most. Longer
-texts go to a thread, so that one request does not hold up the others."""
+"""Up to this much text, pure kinds are evaluated in place. Longer texts go to a thread, so that one
+request does not hold up the others; and from then on shorter ones, too, when it took too long."""
+INLINE_S = 0.01
+"""What that may take of the processor."""
 _THREADS = 4
 
 Result = Mapping[str, SignalResult]
@@ -75,6 +77,7 @@ class SignalSet:
         }
         self._limit_s = limit_s
         self._threads = anyio.CapacityLimiter(_THREADS)
+        self._inline_bytes = INLINE_BYTES
 
     @classmethod
     def build(
@@ -142,14 +145,16 @@ class SignalSet:
         await self._turns.take()
         results = dict(self._missing)
         seconds = {} if seconds is None else seconds
-        threaded = bool(self._pure) and len(facts.text) > INLINE_BYTES
+        threaded = bool(self._pure) and len(facts.text) > self._inline_bytes
         if not threaded:
-            begun = time.perf_counter()
+            busy, begun = time.thread_time(), time.perf_counter()
             for signal in self._pure:
                 self._file(results, signal, _guarded(signal, signal.find, facts))
                 ended = time.perf_counter()
                 seconds[signal.kind] = ended - begun
                 begun = ended
+            if time.thread_time() - busy > INLINE_S:
+                self._inline_bytes = min(self._inline_bytes, len(facts.text) // 2)
         comparing = bool(self._comparison.signals)
         if self._waiting or self._asking or threaded:
             async with anyio.create_task_group() as group:

@@ -19,7 +19,8 @@ from consilience.signals.base import (
     SignalRule,
     WaitingSignal,
 )
-from consilience.signals.evaluation import INLINE_BYTES, SignalSet
+from consilience.signals.evaluation import SignalSet
+from consilience.signals.inline import INLINE_BYTES, Inline
 from consilience.signals.keyword import KeywordRule
 
 pytestmark = pytest.mark.anyio
@@ -214,11 +215,32 @@ async def test_rules_that_take_long_go_to_a_thread_from_then_on() -> None:
         return results[SignalKey("heavy", "rule")].value
 
     here = float(threading.get_ident())
-    assert await thread_of(1000) == here
+    assert [await thread_of(1000) for _ in range(3)] == [here] * 3
     assert await thread_of(1000) != here
     assert await thread_of(501) != here
-    assert await thread_of(500) == here  # what it takes for less is learnt likewise
+    assert [await thread_of(500) for _ in range(3)] == [here] * 3  # likewise learnt for less
     assert await thread_of(500) != here
+
+
+@pytest.mark.parametrize(
+    ("costs", "fits"),
+    [
+        ([(100, 1.0), (100, 1.0), (100, 0.0001), (100, 1.0), (100, 1.0)], True),
+        ([(100, 1.0), (100, 1.0), (49, 0.0001), (100, 1.0)], False),
+        ([(100, 1.0), (100, 1.0), (50, 0.0001), (100, 1.0)], True),
+        ([(100, 0.0099)] * 100, True),
+        ([(100, 0.0101)] * 3, False),
+    ],
+)
+def test_rules_are_heavy_when_nothing_like_it_was_quick(
+    costs: list[tuple[int, float]], fits: bool
+) -> None:
+    inline = Inline()
+    for size, seconds in costs:
+        inline.took(size, seconds)
+    assert inline.fits(100) is fits
+    assert inline.fits(50)
+    assert not inline.fits(INLINE_BYTES + 1)
 
 
 async def test_pure_kind_is_late_when_the_text_is_long_and_it_does_not_end() -> None:

@@ -28,6 +28,7 @@ from .base import (
     WaitingSignal,
 )
 from .breaker import LateError, ModelError, RestingError, Seldom, log_failed, why_failed
+from .inline import Inline
 from .models import Comparison, NotReadyError, SignalModels
 from .turns import Turns
 from .vectors import Vectors, VectorSignal
@@ -36,11 +37,6 @@ log = logging.getLogger(__name__)
 
 LIMIT_S = 0.25
 """How long a kind may take before its rules count as failed."""
-INLINE_BYTES = 256 * 1024
-"""Up to this much text, pure kinds are evaluated in place. Longer texts go to a thread, so that one
-request does not hold up the others; and from then on shorter ones, too, when it took too long."""
-INLINE_S = 0.01
-"""What that may take of the processor."""
 _THREADS = 4
 
 Result = Mapping[str, SignalResult]
@@ -77,7 +73,7 @@ class SignalSet:
         }
         self._limit_s = limit_s
         self._threads = anyio.CapacityLimiter(_THREADS)
-        self._inline_bytes = INLINE_BYTES
+        self._inline = Inline()
 
     @classmethod
     def build(
@@ -145,16 +141,15 @@ class SignalSet:
         await self._turns.take()
         results = dict(self._missing)
         seconds = {} if seconds is None else seconds
-        threaded = bool(self._pure) and len(facts.text) > self._inline_bytes
+        threaded = bool(self._pure) and not self._inline.fits(len(facts.text))
         if not threaded:
-            busy, begun = time.thread_time(), time.perf_counter()
+            first = begun = time.perf_counter()
             for signal in self._pure:
                 self._file(results, signal, _guarded(signal, signal.find, facts))
                 ended = time.perf_counter()
                 seconds[signal.kind] = ended - begun
                 begun = ended
-            if time.thread_time() - busy > INLINE_S:
-                self._inline_bytes = min(self._inline_bytes, len(facts.text) // 2)
+            self._inline.took(len(facts.text), begun - first)
         comparing = bool(self._comparison.signals)
         if self._waiting or self._asking or threaded:
             async with anyio.create_task_group() as group:

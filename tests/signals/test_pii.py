@@ -362,3 +362,19 @@ def test_deferred_pattern_finds_what_a_compiled_one_finds() -> None:
     assert same is not None
     assert found.span(1) == same.span(1) == (3, 5)
     assert deferred.search(b"b") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        ("06 12 34 56 78", 0.92),
+        ("01.42.68.53.00 merci", 0.92),
+        ("lottery numbers 04 11 23 37 42 49", 0.0),
+        ("01 02 03 04 05", 0.5),
+        ("reps 05 10 15 20 25 as before", 0.5),
+    ],
+)
+def test_pairs_of_digits_are_a_telephone_number_unless_they_are_a_list(
+    text: str, score: float
+) -> None:
+    assert max((found.score for found in find_pii(text)), default=0.0) == score

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 import phonenumbers
 
@@ -51,7 +52,7 @@ _FORMS = (
     ("CN", r"0\d{2,3}-\d{7,8}", 0.9),
     ("KR", r"01[016-9]-\d{3,4}-\d{4}", 0.92),
     ("JP", r"0\d{1,3}-\d{2,4}-\d{4}", 0.9),
-    ("FR", r"0[1-9](?:([ .-])\d\d)(?:\1\d\d){3}", 0.92),
+    ("FR", r"0[1-9](?:([ .-])\d\d)(?:\1\d\d){3}(?!\1\d)", 0.92),
     ("GB", r"0\d{2} \d{4} \d{4}|0\d{3} \d{3} \d{4}|0\d{4} \d{6}|07\d{3} \d{3} ?\d{3}", 0.9),
     ("DE", r"01[5-7]\d[ /-]\d{3,4} ?\d{3,5}", 0.9),
     ("DE", r"0\d{2,4} ?/ ?\d{3,8}|0\d{2,4}-\d{5,8}|0\d{2,4} \d{5,8}", 0.86),
@@ -115,7 +116,7 @@ class Phones:
         before = self._text.before(at)
         if said(PHONE, before):
             return 0.95
-        if said(OTHER, before):
+        if said(OTHER, before) or _counts_up(number):
             return 0.5
         if number.isdigit() and before[-16:].isascii():
             return 0.6  # nothing but its digits speaks for it
@@ -149,3 +150,9 @@ def load() -> None:
     """Reads what is known of each region, so that no request waits for it."""
     for region in REGIONS:
         phonenumbers.PhoneMetadata.metadata_for_region(region)
+
+
+def _counts_up(number: str) -> bool:
+    """Whether it is five pairs of digits at equal distances: a list, most likely."""
+    pairs = [int(pair) for pair in re.split(r"[ .-]", number) if pair.isdigit()]
+    return len(pairs) == 5 and len({b - a for a, b in pairwise(pairs)}) == 1

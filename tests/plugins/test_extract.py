@@ -91,3 +91,22 @@ def test_texts_of_a_request_share_what_is_read() -> None:
     assert ["needle" in each for each in got] == [True, False]
     assert got[1].startswith("line 0: ")
     assert got[1].endswith(LOG[-1])
+
+
+@pytest.mark.parametrize("tokens", [100, 150, 400])
+@pytest.mark.parametrize(
+    ("said", "wanted", "about"),
+    [
+        ("This sentence says nothing of it. ", "The zebra is striped. ", "zebra"),
+        ("这是关于茶的句子。", "斑马有条纹。", "斑马"),
+    ],
+)
+def test_a_text_without_line_ends_keeps_both_ends_and_what_matters(
+    tokens: int, said: str, wanted: str, about: str
+) -> None:
+    text = f"BEGINNING. {said * 150}{wanted}{said * 150} END."
+    kept = shortened(text, about, tokens)
+    assert kept.startswith("BEGINNING.")
+    assert kept.endswith("END.")
+    assert about in kept
+    assert 0.4 * tokens <= tokens_of(kept) <= tokens

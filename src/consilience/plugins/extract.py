@@ -2,8 +2,8 @@
 of the same things. Pure, and linear in the length of the text.
 
 Lines are ranked by BM25 over the question's words, each line a document. Lines are taken together
-until they have `LEAST_CHARS`, and one that is longer than `PIECE_CHARS` counts as several. Where
-something was left out, a mark says so.
+until they have `LEAST_CHARS`, and one that is longer than `PIECE_CHARS`, or than what there is room
+for at an edge, counts as several. Where something was left out, a mark says so.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from dataclasses import dataclass
 BYTES_PER_TOKEN = 4
 LEAST_CHARS = 40
 PIECE_CHARS = 400
+SHORTEST_CHARS = 16
+"""Of a piece of a long line, however little room there is."""
 RANKED_CHARS = 512 * 1024
 """How much of a request's texts is ranked; of longer ones the middle is left out unread."""
 _QUESTION_CHARS = 4096
@@ -52,13 +54,15 @@ class Extractor:
         room = tokens * BYTES_PER_TOKEN
         half = max(self.left, room) // 2
         self.left = max(self.left - len(text), 0)
-        pieces = [*_pieces(text[:half])]
+        width = len(text.encode("utf-8", "replace")) / len(text)
+        longest = max(SHORTEST_CHARS, min(PIECE_CHARS, int(room * _EDGE_SHARE / width)))
+        pieces = [*_pieces(text[:half], longest)]
         lengths = [*map(len, pieces)]
         unread = len(text) - 2 * half
         if unread > 0:
             pieces.append("")
             lengths.append(unread)
-        rest = [*_pieces(text[max(len(text) - half, half) :])]
+        rest = [*_pieces(text[max(len(text) - half, half) :], longest)]
         pieces += rest
         lengths += map(len, rest)
         sizes = [len(piece.encode("utf-8", "replace")) or room + 1 for piece in pieces]
@@ -118,12 +122,15 @@ def _words(text: str) -> Sequence[str]:
     return [*words, *(word[i : i + 2] for word in long for i in range(len(word) - 1))]
 
 
-def _pieces(text: str) -> Iterator[str]:
-    """Lines with their ends; short ones together, long ones in pieces."""
-    start = 0
+def _pieces(text: str, longest: int) -> Iterator[str]:
+    """Lines with their ends; short ones together, long ones in pieces, between words if may be."""
+    start, least = 0, min(LEAST_CHARS, longest)
     while start < len(text):
-        end = text.find("\n", start + LEAST_CHARS - 1, start + PIECE_CHARS) + 1
-        end = end or start + PIECE_CHARS
+        whole = start + longest
+        end = text.find("\n", start + least - 1, whole) + 1
+        if not end and whole < len(text):
+            end = text.rfind(" ", start + longest // 2, whole) + 1
+        end = end or whole
         yield text[start:end]
         start = end
 

@@ -111,10 +111,14 @@ class Explanation:
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """About what all calls cost together; None when the price of any is not known."""
+        """About what all calls cost together; None when the price of any is not known, and where
+        there would be no answer.
+        """
         costs = [e.cost_usd for e in self.calls]
         known = [cost for cost in costs if cost is not None]
-        return sum(known, Decimal(0)) if costs and len(known) == len(costs) else None
+        if self.route is None or len(known) < len(costs):
+            return None
+        return sum(known, Decimal(0))
 
     @property
     def unpriced(self) -> Sequence[str]:

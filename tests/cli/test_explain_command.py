@@ -108,6 +108,8 @@ def test_route_that_needs_no_model_is_drawn(tmp_path: Path) -> None:
     assert result.code == 0
     assert "\nroute      decision fixed, answered without a model\n" in result.out
     assert result.out.endswith("  fast_response  answers with its message; no model is called\n")
+    told = json.loads(invoke("explain", "internal only", "--config", file, "--json").out)
+    assert (told["estimate"]["calls"], told["estimate"]["cost_usd"]) == (0, 0)
 
 
 def test_signals_are_drawn_with_figures_and_time(file: Path) -> None:

@@ -5,6 +5,7 @@ What so small a model writes is never asserted, only the form.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,8 +31,7 @@ def client() -> Iterator[openai.OpenAI]:
         yield openai.OpenAI(base_url=f"{url}/v1", api_key="unused", timeout=500, max_retries=0)
 
 
-@pytest.fixture(scope="module")
-def answer(client: openai.OpenAI) -> dict[str, Any]:
+def _asked(client: openai.OpenAI) -> dict[str, Any]:
     """One fused answer, as JSON."""
     reply = client.chat.completions.create(
         model="vllm-sr/fusion",
@@ -40,6 +40,11 @@ def answer(client: openai.OpenAI) -> dict[str, Any]:
         extra_body={"plugins": [{"id": "fusion", "max_completion_tokens": 40}]},
     )
     return reply.model_dump()
+
+
+@pytest.fixture(scope="module")
+def answer(client: openai.OpenAI) -> dict[str, Any]:
+    return _asked(client)
 
 
 def test_every_stage_answers(answer: dict[str, Any]) -> None:
@@ -67,9 +72,14 @@ def test_the_judge_keeps_to_the_schema_though_it_is_cut_off(answer: dict[str, An
     ]
 
 
-def test_the_synthesis_rereads_only_the_new_turns(
-    answer: dict[str, Any], capsys: pytest.CaptureFixture[str]
+def test_the_synthesis_rereads_only_the_new_turns_of_the_built_in_prompts(
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    own = re.compile(r"^ +synthesis_template: \|\n(?: {12}.*\n|\n)*", re.MULTILINE)
+    text, count = own.subn("", EXAMPLE.read_text(encoding="utf-8"))
+    assert count == 1
+    with live_gateway(text) as url:
+        answer = _asked(openai.OpenAI(base_url=f"{url}/v1", api_key="unused", timeout=500))
     usage = {stage["stage"]: stage["usage"] for stage in answer["fusion"]["stages"]}
     judged = usage["judge"]["prompt_tokens"]
     cached = usage["synthesis"]["prompt_tokens_details"]["cached_tokens"]

@@ -289,7 +289,7 @@ def _check_recipes(config: Config) -> Iterator[Finding]:
                 ("recipes", i, "name"),
                 '"default" is the name of the top-level `routing`; use another',
             )
-    known = [DEFAULT_RECIPE, *names]
+    known = list(dict.fromkeys([DEFAULT_RECIPE, *names]))
     for i, entry in enumerate(config.entrypoints):
         if config.recipe(entry.recipe) is None:
             yield Finding(

@@ -62,9 +62,8 @@ def check_name(
         else _given_by(profile, kind, name)
         or _part_of(name, declared)
         or near(name, sorted(declared), write='"{}"'),
-        # Outputs stand deeper than rules: whatever is left out of the mappings may have been it.
-        absent=None if kind == PROJECTION else name,
-        looked_in=(home,),
+        absent=name,
+        looked_in=(home, (*path, "label")),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ..loopers.fusion.options import FusionOptions, panel_size
 from ..loopers.single import Single
+from ..rules.misfit import MisfitError
 from ..signals import SIGNALS
 from ..signals.kb import Kb
 from .algorithm import OPTIONS, REMOVED, UNSUPPORTED, Algorithm
@@ -61,6 +62,7 @@ def check_profile(config: Config, profile: RecipeRouting, path: Path) -> Iterato
             f'"{model}" is not told to reason: it has no `reasoning_family`{also_in(places)}',
             "name its family in providers.models",
             warning=True,
+            looked_in=(places[0], _MODELS),
         )
 
 
@@ -90,7 +92,9 @@ def _check_signals(config: Config, profile: RecipeRouting, path: Path) -> Iterat
                 signal((rule,), settings.get(signal.kind))
             except ValueError as error:
                 shared: Path = ("global", *signal.settings_key.split("."))
-                yield Finding((*here, i), str(error), looked_in=((*here, i), shared))
+                fields = error.fields if isinstance(error, MisfitError) else ()
+                depends = [(*here, i, *name.split(".")) for name in fields] or [(*here, i)]
+                yield Finding(depends[0], str(error), looked_in=(*depends, shared))
 
 
 def _check_model_refs(config: Config, decision: Decision, path: Path) -> Iterator[Finding]:
@@ -134,7 +138,7 @@ def _check_lora(config: Config, ref: ModelRef, path: Path) -> Iterator[Finding]:
             f'the card of "{ref.model}" declares no LoRA "{ref.lora_name}"',
             near(ref.lora_name, names, write='"{}"'),
             absent=ref.lora_name,
-            looked_in=(_CARDS,),
+            looked_in=(_CARDS, (*path[:-1], "model")),
         )
 
 
@@ -241,6 +245,11 @@ def _check_fusion(
                 f'"{override.model}" has no seat in the panel: this override does nothing unless'
                 " a request seats it",
                 warning=True,
+                looked_in=(
+                    (*here, "analysis_overrides", i, "model"),
+                    (*here, "analysis_models"),
+                    (*path, "modelRefs"),
+                ),
             )
     if options.grounding.enabled:
         yield Finding(

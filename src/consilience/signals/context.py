@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ..rules.misfit import MisfitError
 from .base import PureSignal, RequestFacts, SignalResult, SignalRule
 
 _SIZE = re.compile(r"\s*([0-9]{1,12})(\.[0-9]{1,6})?\s*([kKmM]?)\s*", re.ASCII)
@@ -56,9 +57,11 @@ class ContextRule(SignalRule):
     @model_validator(mode="after")
     def _band_is_not_reversed(self) -> ContextRule:
         if self.max_tokens and self.max_tokens < self.min_tokens:
-            raise ValueError(
+            raise MisfitError(
                 f"max_tokens ({self.max_tokens}) is below min_tokens ({self.min_tokens}):"
-                " no request can fit"
+                " no request can fit",
+                "max_tokens",
+                "min_tokens",
             )
         return self
 

@@ -5,12 +5,12 @@ Everything here is let through by the reference and then fails on a request.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from urllib.parse import urlsplit
 
 from ..upstream.verdict import RETRY_CONDITIONS
 from .call_checks import check_calls
-from .decision_checks import check_profile
+from .decision_checks import check_effort, check_profile
 from .duplicates import duplicates
 from .paths import Finding, Path
 from .plugin_checks import check_plugin_settings
@@ -83,11 +83,15 @@ def _check_models(config: Config) -> Iterator[Finding]:
             yield Finding(
                 (*path, "reasoning_family"),
                 f'"{family}" is not in providers.defaults.reasoning_families: ignored',
-                near(family, families, write='"{}"'),
+                near(family, families, write='"{}"') or _declared(families),
                 warning=True,
                 absent=family,
                 looked_in=(("providers", "defaults", "reasoning_families"),),
             )
+
+
+def _declared(families: Collection[str]) -> str | None:
+    return f"declared there: {_listed(list(families))}" if families else None
 
 
 def _check_model(config: Config, model: ProviderModel, path: Path) -> Iterator[Finding]:
@@ -228,6 +232,8 @@ def _check_cards(config: Config) -> Iterator[Finding]:
 
 
 def _check_defaults(config: Config) -> Iterator[Finding]:
+    effort: Path = ("providers", "defaults", "default_reasoning_effort")
+    yield from check_effort(config.providers.defaults.default_reasoning_effort, effort)
     name = config.providers.defaults.default_model
     if name is None:
         return

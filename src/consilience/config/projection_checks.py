@@ -18,6 +18,7 @@ from .condition_checks import SECTIONS, check_name, check_rules
 from .duplicates import duplicates
 from .paths import Finding, Path, dotted
 from .routing import RecipeRouting
+from .vain_rules import check_empty
 from .validation import near
 
 
@@ -82,6 +83,7 @@ def check_composer(
 ) -> Iterator[Finding]:
     """Checks the rule tree of a signal rule, which stands at `path`."""
     yield from check_rules(profile, tree, path, profile_path)
+    yield from check_empty(tree, path)
     if any(leaf.type == PROJECTION for leaf in conditions_of(tree)):
         yield Finding(path, "a composer cannot ask for a projection: those are computed after it")
 

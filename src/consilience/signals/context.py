@@ -9,7 +9,7 @@ from long and errs on the high side; it does not fill a window to its edge.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -64,6 +64,15 @@ class ContextRule(SignalRule):
                 "min_tokens",
             )
         return self
+
+    def warnings(self) -> Sequence[str]:
+        if self.max_tokens == 0:
+            return (f"rule {self.name!r}: max_tokens 0 is no upper end: leave it out to say so",)
+        return ()
+
+    @property
+    def doubtful(self) -> tuple[str | int, ...]:
+        return ("max_tokens",)
 
     def holds(self, tokens: int) -> bool:
         """Whether a request of this size is in the band."""

@@ -271,7 +271,13 @@ def _check_names(config: Config) -> Iterator[Finding]:
     ]
     yield from duplicates(entries, "the entrypoint")
     for path, name in entries:
-        if name in config.auto_names or name in config.fusion_slugs:
+        if name in config.askable:
+            yield Finding(
+                path,
+                f'"{name}" is a model already, and a request that names it is sent straight there',
+                "give the entrypoint a name of its own",
+            )
+        elif name in config.auto_names or name in config.fusion_slugs:
             what = "an auto alias" if name in config.auto_names else "a Fusion slug"
             yield Finding(path, f'"{name}" is {what} already')
 

@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails, core_schema
 from ..rules.misfit import MisfitError
 from .paths import ROOT, Finding, Path, has, is_secret_path, is_within, value_at
 from .pruning import original, prune
-from .remedies import remedy_of_place, remedy_of_quotes, remedy_of_shape
+from .remedies import remedy_of_place, remedy_of_quotes, remedy_of_rule, remedy_of_shape
 from .root import Config
 from .scalars import resolve_plain
 from .stand_ins import stand_in_at
@@ -187,7 +187,8 @@ class _Reader:
             path = self._nearer(path, message)
             if fields and path not in fields:
                 return Finding(path, message), fields[0]
-            return Finding(path, message, self._remedy_of_text(path)), path
+            remedy = self._remedy_of_text(path) or remedy_of_rule(kind, value_at(self.data, path))
+            return Finding(path, message, remedy), path
         return Finding(path, self._wrong(error, path), self._remedy(path)), path
 
     def _missing(self, path: Path) -> Finding:

@@ -82,7 +82,9 @@ def is_consequence(finding: Finding, data: Any, removed: Collection[Path]) -> bo
             for place in places
         )
     return any(
-        is_within(place, r) or _may_be(place, r, data) or _may_declare(name, place, r, data)
+        is_within(place, r)
+        or (_may_be(place, r, data) and _declares(name, value_at(data, r)))
+        or _may_declare(name, place, r, data)
         for r in removed
         for place in places
     )

@@ -186,7 +186,8 @@ class _Reader:
                 return Finding(path, message), fields[0]
             path = self._nearer(path, message)
             if fields and path not in fields:
-                return Finding(path, message), fields[0]
+                written = value_at(self.data, fields[0]) is not None
+                return Finding(fields[0] if written else path, message), fields[0]
             remedy = self._remedy_of_text(path) or remedy_of_rule(kind, value_at(self.data, path))
             return Finding(path, message, remedy), path
         return Finding(path, self._wrong(error, path), self._remedy(path)), path

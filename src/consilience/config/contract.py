@@ -29,7 +29,9 @@ class ChoiceSet(Section):
             (v for v, f in zip(self.values, folded, strict=True) if folded.count(f) > 1), None
         )
         if twice is not None:
-            raise MisfitError(f'values has "{twice}" twice; letter case does not count', "values")
+            raise MisfitError(
+                f'values has "{twice}" twice; letter case does not count', "values", certain=True
+            )
         return self
 
 
@@ -76,7 +78,7 @@ class Extract(Section):
     def _sources_are_distinct(self) -> Extract:
         twice = next((s for s in self.sources if self.sources.count(s) > 1), None)
         if twice is not None:
-            raise MisfitError(f'sources has "{twice}" twice', "sources")
+            raise MisfitError(f'sources has "{twice}" twice', "sources", certain=True)
         return self
 
 

@@ -204,6 +204,9 @@ def _check_algorithm(
             at_key=True,
         )
     options = algorithm.options
+    if options is None and not _is_known(algorithm.type):
+        # Whatever its type was to be, what stands in its block can be looked at.
+        options = next((getattr(algorithm, name) for name in blocks if name in OPTIONS), None)
     if isinstance(options, FusionOptions):
         yield from _check_fusion(config, decision, options, path)
     elif algorithm.supported and not decision.model_refs:

@@ -126,6 +126,8 @@ class _Reader:
             else:
                 self.result.removed.add(refused[:-1])
             return True
+        if getattr(error.get("ctx", {}).get("error"), "certain", False):
+            return False
         depends = _fields_of(error, self._block(path)) or (path,)
         if not any(is_within(place, each) for place in before for each in depends):
             return False

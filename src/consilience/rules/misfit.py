@@ -10,7 +10,9 @@ class MisfitError(ValueError):
     another one: it is one only if something that it depends on was wrong itself.
     """
 
-    def __init__(self, message: str, *fields: str) -> None:
+    def __init__(self, message: str, *fields: str, certain: bool = False) -> None:
         super().__init__(message)
         self.fields = fields
         """Everything in the block that it depends on. Without the first, the rest is right."""
+        self.certain = certain
+        """Whether it is so whatever else is wrong, as of an entry that stands twice."""

@@ -68,7 +68,7 @@ class ClassifierRule(SignalRule):
         if self.type == "llm" and not self.model:
             raise MisfitError("a classifier of type llm needs a `model` to ask", "type", "model")
         if len(set(self.labels)) < len(self.labels):
-            raise MisfitError("two of the labels are the same", "labels")
+            raise MisfitError("two of the labels are the same", "labels", certain=True)
         strange = [label for label in self.prototypes if label not in self.labels]
         if strange:
             message = f"`prototypes` has {strange[0]!r}, which is not among the labels"

@@ -194,6 +194,7 @@ class FusionOptions(LooperOptions):
             raise MisfitError(
                 f"analysis_overrides: {twice[0]!r} is duplicated; one entry per model",
                 "analysis_overrides",
+                certain=True,
             )
         return self
 

@@ -33,6 +33,16 @@ def test_check_says_ok_when_a_file_can_be_used(tmp_path: Path) -> None:
     assert result == (0, f"{path}: ok (3 models, 1 decision, 0 warnings)\n", "")
 
 
+def test_check_counts_the_decisions_of_recipes(tmp_path: Path) -> None:
+    recipe = "recipes:\n  - {name: r, routing: {decisions: [{name: d, modelRefs: [{model: a}]}]}}\n"
+    path = written(tmp_path, fusion_yaml() + recipe)
+
+    result = invoke("check", path)
+
+    counted = "3 models, 2 decisions, 1 of them in 1 recipe, 0 warnings"
+    assert result == (0, f"{path}: ok ({counted})\n", "")
+
+
 def test_check_shows_every_problem_with_its_line(tmp_path: Path) -> None:
     path = written(tmp_path, WRONG)
 

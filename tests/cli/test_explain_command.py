@@ -170,6 +170,19 @@ def test_model_is_the_one_that_is_named(file: Path) -> None:
     assert "price unknown" in result.out
 
 
+def test_names_are_told_when_no_alias_is_configured(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        'providers: {models: [{name: small, backend_refs: [{endpoint: "127.0.0.1:9"}]}]}\n'
+        "global: {router: {auto_model_names: []}}\n",
+    )
+
+    result = invoke("explain", "hi", "-c", path)
+
+    assert (result.code, result.out) == (2, "")
+    assert "say which with --model: vllm-sr/fusion, small" in result.err
+
+
 def test_request_that_would_be_refused_ends_as_asking_would(file: Path) -> None:
     result = invoke("explain", "hi", "--config", file, "--model", "vllm-sr/fusion")
 

@@ -12,7 +12,7 @@ import pytest
 from consilience.keys.records import digest_of
 from consilience.keys.store import KeyStore
 from support.client import ask
-from support.command import invoke, started, written
+from support.command import invoke, run, started, written
 from support.keys import bearer, keyed_yaml, made_key
 
 
@@ -57,6 +57,30 @@ def test_nothing_is_made_by_listing(path: Path) -> None:
     result = invoke("keys", "list", "--json", "--store", path)
 
     assert (result.code, result.out, path.exists()) == (0, "[]\n", False)
+
+
+def test_a_piped_list_breaks_no_line(path: Path) -> None:
+    invoke("keys", "create", "a team with a long name", "--models", "a,b,c", "--store", path)
+    with KeyStore(path) as store:
+        (record,) = store.records()
+
+    result = run("keys", "list", "--store", path, cwd=path.parent, env={"COLUMNS": "40"})
+
+    lines = result.out.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith(f"a team with a long name  {record.id}  ")
+
+
+def test_rotating_twice_within_the_grace_must_be_wanted(path: Path) -> None:
+    invoke("keys", "create", "team", "--store", path)
+    invoke("keys", "rotate", "team", "--grace", "1h", "--store", path)
+
+    refused = invoke("keys", "rotate", "team", "--store", path)
+    forced = invoke("keys", "rotate", "team", "--now", "--store", path)
+
+    assert (refused.code, refused.out) == (1, "")
+    assert "say --now to end it at once" in refused.err
+    assert forced.code == 0
 
 
 def test_rotating_shows_a_new_key_and_revoking_ends_it(path: Path) -> None:

@@ -190,3 +190,32 @@ def test_a_place_that_cannot_be_looked_at_is_not_an_empty_one(tmp_path: Path) ->
 def test_keys_lie_in_the_users_data_by_default() -> None:
     assert default_store({"CONSILIENCE_DATA": "/data"}) == Path("/data/keys.sqlite3")
     assert default_store({}).parts[-2:] == ("consilience", "keys.sqlite3")
+
+
+def test_rotating_again_is_refused_while_the_former_key_is_good(path: Path) -> None:
+    first, second = new_secret(), new_secret()
+    with KeyStore(path) as store:
+        store.create("team", first, KeyLimits(), now=NOW)
+        store.rotate("team", second, now=NOW, grace_s=60)
+
+        with pytest.raises(KeyStoreError, match=r"good until .* UTC.*--now"):
+            store.rotate("team", new_secret(), now=NOW + 59, grace_s=60)
+        (key,) = store.records()
+
+    assert key.why_refused(first.digest, NOW + 59) is None
+    assert key.why_refused(second.digest, NOW + 59) is None
+
+
+@pytest.mark.parametrize(("later", "end_former"), [(60, False), (1, True)])
+def test_rotating_again_is_done_after_the_grace_or_when_it_is_given_up(
+    path: Path, later: int, end_former: bool
+) -> None:
+    second = new_secret()
+    with KeyStore(path) as store:
+        store.create("team", new_secret(), KeyLimits(), now=NOW)
+        store.rotate("team", second, now=NOW, grace_s=60)
+        store.rotate("team", new_secret(), now=NOW + later, grace_s=60, end_former=end_former)
+        (key,) = store.records()
+
+    assert key.former_digest == second.digest
+    assert key.why_refused(second.digest, NOW + later) is None

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from .exit_codes import EPILOG
+from .strays import ReadsConfig
 
 app = typer.Typer(
     name="consilience",
@@ -82,7 +83,7 @@ def _options(
     pass
 
 
-@app.command()
+@app.command(cls=ReadsConfig)
 def serve(
     config: ConfigOption = None,
     host: Annotated[
@@ -113,7 +114,7 @@ def serve(
     )
 
 
-@app.command()
+@app.command(cls=ReadsConfig)
 def ask(
     prompt: Annotated[str, typer.Argument(help="The question; - reads standard input.")],
     config: ConfigOption = None,
@@ -156,7 +157,7 @@ def check(
     _run("check", "check", file=file, as_json=as_json)
 
 
-@app.command()
+@app.command(cls=ReadsConfig)
 def explain(
     prompt: Annotated[
         str | None, typer.Argument(help="The prompt; - reads standard input.")
@@ -291,9 +292,21 @@ def keys_rotate(
     grace: Annotated[
         str | None, typer.Option(help="How long the old key stays good: 1h. Default: not at all.")
     ] = None,
+    now: Annotated[
+        bool, typer.Option("--now", help="End a key before the old one that is still good.")
+    ] = False,
     config: ConfigOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Replace a key by a new one; limits and what was spent stay."""
-    _run("keys", "rotate", name=name, grace=grace, config=config, store=store, as_json=as_json)
+    _run(
+        "keys",
+        "rotate",
+        name=name,
+        grace=grace,
+        end_former=now,
+        config=config,
+        store=store,
+        as_json=as_json,
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..chat.codec import encode
 from ..config import load_config
+from ..config.root import Config
 from ..errors import ConfigError
 from .console import out, report, warn
 from .exit_codes import FAILED, OK
@@ -25,14 +26,24 @@ def check(*, file: Path, as_json: bool) -> int:
         _print_json(ok=True, problems=(), warnings=config.warnings)
         return OK
     warn(config, file.read_text(encoding="utf-8-sig"))
-    decisions = len(config.routing.decisions)
-    models = len(config.model_names)
     out.print(
-        f"{file}: ok ({models} model{'s' if models != 1 else ''},"
-        f" {decisions} decision{'s' if decisions != 1 else ''},"
-        f" {len(config.warnings)} warning{'s' if len(config.warnings) != 1 else ''})"
+        f"{file}: ok ({_counted(len(config.model_names), 'model')}, {_decisions(config)},"
+        f" {_counted(len(config.warnings), 'warning')})"
     )
     return OK
+
+
+def _decisions(config: Config) -> str:
+    """Counts the decisions of all profiles, and says how many of them recipes have."""
+    in_recipes = sum(len(recipe.routing.decisions) for recipe in config.recipes)
+    told = _counted(len(config.routing.decisions) + in_recipes, "decision")
+    if not config.recipes:
+        return told
+    return f"{told}, {in_recipes} of them in {_counted(len(config.recipes), 'recipe')}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
 
 
 def _print_json(*, ok: bool, problems: tuple[object, ...], warnings: tuple[object, ...]) -> None:

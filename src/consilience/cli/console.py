@@ -16,6 +16,8 @@ from .exit_codes import exit_code
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+piped = Console(highlight=False, soft_wrap=True, markup=False, emoji=False, width=10_000)
+"""Standard output for tables that programs read: a line is never broken."""
 err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 

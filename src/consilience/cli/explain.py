@@ -27,6 +27,7 @@ from .console import err, out, plain, report
 from .exit_codes import OK, USAGE, exit_code
 from .setup import find_config
 
+_MOST_NAMES = 12
 _LONGEST = 100
 """Characters of the prompt that are shown."""
 
@@ -79,6 +80,8 @@ def _body(prompt: str | None, messages: Path | None) -> dict[str, Any]:
 async def _explained(body: dict[str, Any], path: Path | None, model: str | None) -> Explanation:
     config = (await find_config(path)).config
     named = model or body.get("model") or _first_alias(config)
+    if named is None:
+        raise InvalidRequestError(_unnamed(config))
     request = ChatRequest.from_body({**body, "model": named})
     async with prepared_router(config) as router:
         return await explained(router, config, request, {})
@@ -86,6 +89,12 @@ async def _explained(body: dict[str, Any], path: Path | None, model: str | None)
 
 def _first_alias(config: Config) -> str | None:
     return next(iter(config.global_.router.auto_names), None)
+
+
+def _unnamed(config: Config) -> str:
+    names = [*sorted(config.slugs), *config.model_names, *config.lora_names]
+    shown = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
+    return f"no auto alias is configured, so say which with --model: {shown}"
 
 
 def drawn(explanation: Explanation) -> str:

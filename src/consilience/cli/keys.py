@@ -17,7 +17,7 @@ from ..errors import ConsilienceError, InvalidRequestError
 from ..keys.records import KeyLimits, Secret, VirtualKey, new_secret
 from ..keys.store import EVERYTHING, KeyStore, default_store, is_there
 from ..limits.guard import store_of
-from .console import err, out, plain, report
+from .console import err, out, piped, plain, report
 from .exit_codes import OK
 from .setup import named_config
 
@@ -77,7 +77,7 @@ def list_keys(*, config: Path | None, store: Path | None, as_json: bool) -> int:
         out.print(encode(entries).decode())
         return OK
     if entries:
-        out.print(_table(entries))
+        (out if out.is_terminal else piped).print(_table(entries))
     total = _spent(spend, EVERYTHING, today.isoformat())
     err.print(
         f"{plain(str(path))}: {len(entries)} key{'s' if len(entries) != 1 else ''};"
@@ -99,14 +99,20 @@ def revoke(*, name: str, config: Path | None, store: Path | None) -> int:
 
 
 def rotate(
-    *, name: str, grace: str | None, config: Path | None, store: Path | None, as_json: bool
+    *,
+    name: str,
+    grace: str | None,
+    end_former: bool,
+    config: Path | None,
+    store: Path | None,
+    as_json: bool,
 ) -> int:
     """Replaces a key and shows the new one; gives the exit code."""
     secret = new_secret()
     try:
         grace_s = 0 if grace is None else _seconds(grace, "--grace")
         with KeyStore(_path(config, store)) as keys:
-            key = keys.rotate(name, secret, now=_now(), grace_s=grace_s)
+            key = keys.rotate(name, secret, now=_now(), grace_s=grace_s, end_former=end_former)
             _show(key, secret, keys.path, as_json=as_json)
     except ConsilienceError as exc:
         return report(exc)

@@ -5,12 +5,12 @@ Everything here is let through by the reference and then fails on a request.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from urllib.parse import urlsplit
 
 from ..upstream.verdict import RETRY_CONDITIONS
 from .call_checks import check_calls
-from .decision_checks import check_profile
+from .decision_checks import check_effort, check_profile
 from .duplicates import duplicates
 from .paths import Finding, Path
 from .plugin_checks import check_plugin_settings
@@ -83,11 +83,15 @@ def _check_models(config: Config) -> Iterator[Finding]:
             yield Finding(
                 (*path, "reasoning_family"),
                 f'"{family}" is not in providers.defaults.reasoning_families: ignored',
-                near(family, families, write='"{}"'),
+                near(family, families, write='"{}"') or _declared(families),
                 warning=True,
                 absent=family,
                 looked_in=(("providers", "defaults", "reasoning_families"),),
             )
+
+
+def _declared(families: Collection[str]) -> str | None:
+    return f"declared there: {_listed(list(families))}" if families else None
 
 
 def _check_model(config: Config, model: ProviderModel, path: Path) -> Iterator[Finding]:
@@ -228,6 +232,8 @@ def _check_cards(config: Config) -> Iterator[Finding]:
 
 
 def _check_defaults(config: Config) -> Iterator[Finding]:
+    effort: Path = ("providers", "defaults", "default_reasoning_effort")
+    yield from check_effort(config.providers.defaults.default_reasoning_effort, effort)
     name = config.providers.defaults.default_model
     if name is None:
         return
@@ -265,7 +271,13 @@ def _check_names(config: Config) -> Iterator[Finding]:
     ]
     yield from duplicates(entries, "the entrypoint")
     for path, name in entries:
-        if name in config.auto_names or name in config.fusion_slugs:
+        if name in config.askable:
+            yield Finding(
+                path,
+                f'"{name}" is a model already, and a request that names it is sent straight there',
+                "give the entrypoint a name of its own",
+            )
+        elif name in config.auto_names or name in config.fusion_slugs:
             what = "an auto alias" if name in config.auto_names else "a Fusion slug"
             yield Finding(path, f'"{name}" is {what} already')
 
@@ -289,7 +301,7 @@ def _check_recipes(config: Config) -> Iterator[Finding]:
                 ("recipes", i, "name"),
                 '"default" is the name of the top-level `routing`; use another',
             )
-    known = [DEFAULT_RECIPE, *names]
+    known = list(dict.fromkeys([DEFAULT_RECIPE, *names]))
     for i, entry in enumerate(config.entrypoints):
         if config.recipe(entry.recipe) is None:
             yield Finding(

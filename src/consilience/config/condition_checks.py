@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from ..decisions.projections import KIND as PROJECTION
 from ..rules.grammar import Condition, RuleNode
+from ..signals.classifier import Classifier
+from ..signals.complexity import Complexity
+from ..signals.language import Language, code_of
 from .paths import Finding, Path, dotted
 from .routing import KINDS, RecipeRouting
 from .validation import near
@@ -15,6 +18,8 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     PROJECTION: ("projections", "mappings"),
 }
 """Kind of a condition to where in a profile its names are declared."""
+LABELLED = (Classifier.kind, Complexity.kind)
+"""Kinds whose results belong to a rule and have a label."""
 SPOKEN: Mapping[str, str] = {
     **dict.fromkeys(
         ("knowledge base", "knowledge bases", "knowledge-base", "knowledge_base"), "kb"
@@ -36,10 +41,41 @@ def check_rules(
     if node is None:
         return
     if isinstance(node, Condition):
-        yield from check_name(profile, node.type, node.result, path, profile_path)
+        if node.label is not None and node.type in SECTIONS:
+            yield from _check_label(profile, node, path, profile_path)
+        else:
+            yield from check_name(profile, node.type, node.name, path, profile_path)
         return
     for i, child in enumerate(node.conditions):
         yield from check_rules(profile, child, (*path, "conditions", i), profile_path)
+
+
+def _check_label(
+    profile: RecipeRouting, node: Condition, path: Path, profile_path: Path
+) -> Iterator[Finding]:
+    """Checks a condition that has a `label`: only results that have one can be named so."""
+    declared = profile.names[node.type]
+    if node.result in declared:
+        return
+    place: Path = (*path, "label")
+    labels = [name.removeprefix(f"{node.name}:") for name in _results(node.name, declared)]
+    if node.type not in LABELLED:
+        yield Finding(
+            place,
+            f"`label` goes with {' and '.join(LABELLED)} conditions, not with {node.type}",
+            "remove it",
+            looked_in=(place, (*path, "type")),
+        )
+    if not labels:
+        yield from check_name(profile, node.type, node.name, path, profile_path)
+        return
+    yield Finding(
+        place,
+        f'the {_called(node.type)} "{node.name}" has no label "{node.label}"',
+        near(node.label or "", labels, write='"{}"') or f"it has {_either(labels)}",
+        absent=node.result,
+        looked_in=((*profile_path, *SECTIONS[node.type]), path),
+    )
 
 
 def check_name(
@@ -60,11 +96,12 @@ def check_name(
         f"it is declared as a {_called(elsewhere[0])}: write `type: {elsewhere[0]}`"
         if elsewhere
         else _given_by(profile, kind, name)
-        or _part_of(name, declared)
-        or near(name, sorted(declared), write='"{}"'),
-        # Outputs stand deeper than rules: whatever is left out of the mappings may have been it.
-        absent=None if kind == PROJECTION else name,
-        looked_in=(home,),
+        or _part_of(kind, name, declared)
+        or _coded(kind, name, declared)
+        or near(name, sorted(declared), write='"{}"')
+        or (near(name, _owners(declared), write='"{}"') if kind in LABELLED else None),
+        absent=name,
+        looked_in=(home, (*path, "label")),
     )
 
 
@@ -77,10 +114,32 @@ def _given_by(profile: RecipeRouting, kind: str, name: str) -> str | None:
     return None
 
 
-def _part_of(name: str, declared: Iterable[str]) -> str | None:
+def _part_of(kind: str, name: str, declared: Iterable[str]) -> str | None:
     """What to write where a rule is named whose results have names of their own (`review:hard`)."""
-    results = [f'"{result}"' for result in sorted(declared) if result.startswith(f"{name}:")]
-    return f"the rule has several results: write {' or '.join(results[:5])}" if results else None
+    results = _results(name, declared)
+    if kind == Classifier.kind and results:
+        labels = [result.removeprefix(f"{name}:") for result in results]
+        return f"say which of its labels: write `label: ` and {_either(labels)} beside it"
+    return f"the rule has several results: write {_either(results)}" if results else None
+
+
+def _results(name: str, declared: Iterable[str]) -> list[str]:
+    return [result for result in sorted(declared) if result.startswith(f"{name}:")]
+
+
+def _owners(declared: Iterable[str]) -> list[str]:
+    """The rules that these results belong to."""
+    return sorted({result.partition(":")[0] for result in declared})
+
+
+def _either(words: Sequence[str]) -> str:
+    return " or ".join(f'"{word}"' for word in words[:5])
+
+
+def _coded(kind: str, name: str, declared: Collection[str]) -> str | None:
+    """What to write where a language is named by its word."""
+    code = code_of(name) if kind == Language.kind else None
+    return f'did you mean "{code}"?' if code in declared else None
 
 
 def unknown_kind(kind: str, path: Path) -> Finding:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, model_validator
 
+from ..rules.misfit import MisfitError
 from .fields import Line, Section
 
 
@@ -23,12 +24,14 @@ class ChoiceSet(Section):
     def _values_are_distinct(self) -> ChoiceSet:
         folded = [value.strip().casefold() for value in self.values]
         if not folded or not all(folded):
-            raise ValueError("values must be a list of texts that are not blank")
+            raise MisfitError("values must be a list of texts that are not blank", "values")
         twice = next(
             (v for v, f in zip(self.values, folded, strict=True) if folded.count(f) > 1), None
         )
         if twice is not None:
-            raise ValueError(f'values has "{twice}" twice; letter case does not count')
+            raise MisfitError(
+                f'values has "{twice}" twice; letter case does not count', "values", certain=True
+            )
         return self
 
 
@@ -59,7 +62,7 @@ class Render(Section):
     @model_validator(mode="after")
     def _template_has_its_place(self) -> Render:
         if self.mode == "template" and "{choice}" not in self.template:
-            raise ValueError("template must contain {choice} or {{choice}}")
+            raise MisfitError("template must contain {choice} or {{choice}}", "template", "mode")
         return self
 
 
@@ -75,7 +78,7 @@ class Extract(Section):
     def _sources_are_distinct(self) -> Extract:
         twice = next((s for s in self.sources if self.sources.count(s) > 1), None)
         if twice is not None:
-            raise ValueError(f'sources has "{twice}" twice')
+            raise MisfitError(f'sources has "{twice}" twice', "sources", certain=True)
         return self
 
 
@@ -103,14 +106,18 @@ class OutputContractSpec(Section):
         if not self.type and not self.postprocess:
             raise ValueError("type is needed: choice, structured_json or reference_selection")
         if self.type == "choice" and self.choice_set is None:
-            raise ValueError("type choice needs `choice_set.values`")
+            raise MisfitError("type choice needs `choice_set.values`", "type", "choice_set")
         if self.type == "structured_json" and self.json_schema is None:
-            raise ValueError("type structured_json needs `json_schema.schema_ref`")
+            raise MisfitError(
+                "type structured_json needs `json_schema.schema_ref`", "type", "json_schema"
+            )
         if self.postprocess and self.type != "reference_selection":
-            raise ValueError("postprocess works only with type reference_selection")
+            message = "postprocess works only with type reference_selection"
+            raise MisfitError(message, "postprocess", "type")
         mode = self.extract.mode if self.extract else ""
         if mode == "json_object" and self.type != "structured_json":
-            raise ValueError("extract mode json_object works only with type structured_json")
+            message = "extract mode json_object works only with type structured_json"
+            raise MisfitError(message, "extract", "type")
         return self
 
 

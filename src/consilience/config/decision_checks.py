@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
-from ..loopers.fusion.options import FusionOptions, panel_size
+from ..loopers.fusion.options import Effort, FusionOptions, panel_size
 from ..loopers.single import Single
+from ..rules.misfit import MisfitError
 from ..signals import SIGNALS
 from ..signals.kb import Kb
 from .algorithm import OPTIONS, REMOVED, UNSUPPORTED, Algorithm
@@ -17,6 +19,7 @@ from .plugin_checks import check_plugins
 from .projection_checks import check_composers, check_metrics, check_projections
 from .root import Config
 from .routing import Decision, ModelRef, RecipeRouting
+from .vain_rules import check_vain_rules
 from .validation import near
 
 _MODELS: Path = ("providers", "models")
@@ -54,6 +57,7 @@ def check_profile(config: Config, profile: RecipeRouting, path: Path) -> Iterato
         answered = any(plugin.answers for plugin in decision.plugins)
         if decision.algorithm is not None and not answered:
             yield from _check_algorithm(config, decision, decision.algorithm, here)
+    yield from check_vain_rules(profile, decisions)
     yield from check_plugins(config, profile, path)
     for model, places in unswitched.items():
         yield Finding(
@@ -61,6 +65,7 @@ def check_profile(config: Config, profile: RecipeRouting, path: Path) -> Iterato
             f'"{model}" is not told to reason: it has no `reasoning_family`{also_in(places)}',
             "name its family in providers.models",
             warning=True,
+            looked_in=(places[0], _MODELS),
         )
 
 
@@ -85,12 +90,14 @@ def _check_signals(config: Config, profile: RecipeRouting, path: Path) -> Iterat
                 )
             first.add(rule.name)
             for text in rule.warnings():
-                yield Finding((*here, i), text, warning=True)
+                yield Finding((*here, i, *rule.doubtful), text, warning=True)
             try:
                 signal((rule,), settings.get(signal.kind))
             except ValueError as error:
                 shared: Path = ("global", *signal.settings_key.split("."))
-                yield Finding((*here, i), str(error), looked_in=((*here, i), shared))
+                fields = error.fields if isinstance(error, MisfitError) else ()
+                depends = [(*here, i, *name.split(".")) for name in fields] or [(*here, i)]
+                yield Finding(depends[0], str(error), looked_in=(*depends, shared))
 
 
 def _check_model_refs(config: Config, decision: Decision, path: Path) -> Iterator[Finding]:
@@ -99,6 +106,7 @@ def _check_model_refs(config: Config, decision: Decision, path: Path) -> Iterato
         yield from check_model_name(config, ref.model, (*here, "model"))
         if ref.lora_name is not None:
             yield from _check_lora(config, ref, (*here, "lora_name"))
+        yield from check_effort(ref.reasoning_effort, (*here, "reasoning_effort"))
 
 
 def _check_weights(decision: Decision, path: Path) -> Iterator[Finding]:
@@ -134,7 +142,19 @@ def _check_lora(config: Config, ref: ModelRef, path: Path) -> Iterator[Finding]:
             f'the card of "{ref.model}" declares no LoRA "{ref.lora_name}"',
             near(ref.lora_name, names, write='"{}"'),
             absent=ref.lora_name,
-            looked_in=(_CARDS,),
+            looked_in=(_CARDS, (*path[:-1], "model")),
+        )
+
+
+def check_effort(effort: str | None, path: Path) -> Iterator[Finding]:
+    """Warns of a reasoning effort that providers do not know; it is sent as it stands."""
+    known = get_args(Effort)
+    if effort is not None and effort not in known:
+        yield Finding(
+            path,
+            f'"{effort}" is no reasoning effort that providers know: {", ".join(known)}',
+            near(effort, known, write='"{}"'),
+            warning=True,
         )
 
 
@@ -184,6 +204,9 @@ def _check_algorithm(
             at_key=True,
         )
     options = algorithm.options
+    if options is None and not _is_known(algorithm.type):
+        # Whatever its type was to be, what stands in its block can be looked at.
+        options = next((getattr(algorithm, name) for name in blocks if name in OPTIONS), None)
     if isinstance(options, FusionOptions):
         yield from _check_fusion(config, decision, options, path)
     elif algorithm.supported and not decision.model_refs:
@@ -241,6 +264,11 @@ def _check_fusion(
                 f'"{override.model}" has no seat in the panel: this override does nothing unless'
                 " a request seats it",
                 warning=True,
+                looked_in=(
+                    (*here, "analysis_overrides", i, "model"),
+                    (*here, "analysis_models"),
+                    (*path, "modelRefs"),
+                ),
             )
     if options.grounding.enabled:
         yield Finding(

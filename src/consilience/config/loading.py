@@ -28,6 +28,7 @@ from .positions import MAX_CHARACTERS, Document, read_yaml
 from .pruning import is_consequence, original
 from .root import Config
 from .shorthand import write_out
+from .stand_ins import names_stand_in, without_stand_ins
 from .validation import MAX_FINDINGS, validate
 
 _MAX_BYTES = 4 * MAX_CHARACTERS
@@ -179,9 +180,12 @@ def _read(
         )
     for finding in islice(chain.from_iterable(further), MAX_FINDINGS):
         placed = _placed(finding, validated.removed)
+        if names_stand_in(placed.absent) or names_stand_in(placed.suggestion):
+            continue
         if not is_consequence(placed, filled.data, validated.removed):
             # A check speaks of `analysis_models[0].model`; the file may say only `- small`.
-            findings.append(replace(placed, path=existing(document.data, placed.path)))
+            path, message = existing(document.data, placed.path), without_stand_ins(placed.message)
+            findings.append(replace(placed, path=path, message=message))
     return config, [replace(f, message=filled.as_written(f.message)) for f in findings]
 
 

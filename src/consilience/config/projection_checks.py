@@ -18,6 +18,7 @@ from .condition_checks import SECTIONS, check_name, check_rules
 from .duplicates import duplicates
 from .paths import Finding, Path, dotted
 from .routing import RecipeRouting
+from .vain_rules import check_empty
 from .validation import near
 
 
@@ -44,7 +45,7 @@ def check_projections(profile: RecipeRouting, path: Path) -> Iterator[Finding]:
         if mapping.source not in sources:
             yield _no_score(mapping.source, sources, (*place, "source"), (*here, "scores"))
         if mapping.method == "threshold_bands":
-            yield from _check_bands(mapping.outputs, (*place, "outputs"))
+            yield from _check_bands(mapping.outputs, place)
 
 
 def check_metrics(
@@ -60,11 +61,12 @@ def check_metrics(
     for i, score in enumerate(profile.projections.scores):
         for j, each in enumerate(score.inputs):
             if each.type == METRIC_TYPE and each.key.name not in metrics:
+                here: Path = (*path, "projections", "scores", i, "inputs", j)
                 yield Finding(
-                    (*path, "projections", "scores", i, "inputs", j, "metric"),
+                    (*here, "metric"),
                     f'the knowledge base "{each.kb}" has no metric "{each.metric}"',
                     near(each.key.name, sorted(metrics), write='"{}"'),
-                    looked_in=(("global", "model_catalog", "kbs"),),
+                    looked_in=(here, ("global", "model_catalog", "kbs")),
                 )
 
 
@@ -81,6 +83,7 @@ def check_composer(
 ) -> Iterator[Finding]:
     """Checks the rule tree of a signal rule, which stands at `path`."""
     yield from check_rules(profile, tree, path, profile_path)
+    yield from check_empty(tree, path)
     if any(leaf.type == PROJECTION for leaf in conditions_of(tree)):
         yield Finding(path, "a composer cannot ask for a projection: those are computed after it")
 
@@ -104,6 +107,7 @@ def check_default(partition: Partition, path: Path) -> Iterator[Finding]:
             (*path, "temperature"),
             "`temperature` has no effect on semantics exclusive",
             warning=True,
+            looked_in=((*path, "temperature"), (*path, "semantics")),
         )
 
 
@@ -233,14 +237,17 @@ class Band(NamedTuple):
     output: Output
 
 
-def _check_bands(outputs: Sequence[Output], path: Path) -> Iterator[Finding]:
+def _check_bands(outputs: Sequence[Output], mapping: Path) -> Iterator[Finding]:
     """Warns of figures that no band has, or two; before and after all bands there may be none."""
+    path: Path = (*mapping, "outputs")
+    depends: Sequence[Path] = (path, (*mapping, "method"))
     for i, output in enumerate(outputs[:-1]):
         if output.predicate is None:
             yield Finding(
                 (*path, i),
                 f'"{output.name}" has no bounds: the outputs after it are never reached',
                 warning=True,
+                looked_in=depends,
             )
             return
     bands = sorted(_band(i, output) for i, output in enumerate(outputs) if output.predicate)
@@ -252,11 +259,19 @@ def _check_bands(outputs: Sequence[Output], path: Path) -> Iterator[Finding]:
         if other.start < one.end:
             where = _span(other.start, min(one.end, other.end))
             yield Finding(
-                place, f"{names} overlap where {where}: the first of them is taken", warning=True
+                place,
+                f"{names} overlap where {where}: the first of them is taken",
+                warning=True,
+                looked_in=depends,
             )
         elif other.start > one.end and not rest:
             where = _span(one.end, other.start)
-            yield Finding(place, f"between {names} is a gap: no output fits {where}", warning=True)
+            yield Finding(
+                place,
+                f"between {names} is a gap: no output fits {where}",
+                warning=True,
+                looked_in=depends,
+            )
 
 
 def _band(position: int, output: Output) -> Band:

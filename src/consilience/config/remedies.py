@@ -65,6 +65,22 @@ def remedy_of_quotes(value: Any) -> str | None:
     return None
 
 
+def remedy_of_rule(kind: str, value: Any) -> str | None:
+    """Says how what stands in the place of a rule tree is written as one.
+
+    Args:
+        kind: the type of the error, as `rules.grammar` has it.
+        value: what was found.
+    """
+    if kind != "rule_node":
+        return None
+    if isinstance(value, list):
+        return "wrap the list: {operator: AND, conditions: [...]}"
+    if isinstance(value, Mapping) and "condition" in value:
+        return "did you mean `conditions`? It needs an `operator` beside it: AND, OR or NOT"
+    return None
+
+
 def remedy_of_place(model: type[BaseModel], path: Path) -> str | None:
     """Says where a key belongs that is unknown at `path`, when it is known close by."""
     key = path[-1]

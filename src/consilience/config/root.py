@@ -112,7 +112,8 @@ class Config(Section):
     @cached_property
     def slugs(self) -> frozenset[str]:
         """Names that mean a choice, not a model: auto aliases, Fusion slugs, entrypoints."""
-        return self.auto_names | self.fusion_slugs | self._entrypoints.keys()
+        # A model that an entrypoint is named like stays one: the entrypoint's name is the mistake.
+        return self.auto_names | self.fusion_slugs | (self._entrypoints.keys() - self.askable)
 
     @cached_property
     def auto_names(self) -> frozenset[str]:

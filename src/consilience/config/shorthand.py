@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+_OF_NONE = ("AND", "OR")
 _STRATEGIES = ("priority", "confidence")
 
 
@@ -31,7 +32,8 @@ def _profiles(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
     recipes = data.get("recipes")
     owners += [r for r in (recipes if isinstance(recipes, list) else ()) if isinstance(r, dict)]
     for owner in owners:
-        profile = owner.setdefault("routing", {})
+        misspelt = any(key != "routing" and key.casefold() == "routing" for key in owner)
+        profile = owner.get("routing") if misspelt else owner.setdefault("routing", {})
         if isinstance(profile, dict):
             yield profile
 
@@ -40,8 +42,8 @@ def _complete_rules(node: Any) -> None:
     if not isinstance(node, dict):
         return
     operator = node.get("operator")
-    if isinstance(operator, str) and operator.upper() in ("AND", "OR"):
-        node.setdefault("conditions", [])
+    if set(node) == {"operator"} and isinstance(operator, str) and operator.upper() in _OF_NONE:
+        node["conditions"] = []
     conditions = node.get("conditions")
     for child in conditions if isinstance(conditions, list) else ():
         _complete_rules(child)

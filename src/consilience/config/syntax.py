@@ -13,6 +13,7 @@ from .nodes import Mark
 _CANNOT_START = re.compile(r"found character (?:'(.)'|\"(.)\") that cannot start any token")
 _ESCAPE = re.compile(r"found unknown escape character '(.)'")
 _CONFLICT = re.compile(r"^(?:<{7}|>{7}) ", re.MULTILINE)
+_VARIABLE = re.compile(r"\$\{\w{1,60}(?::?-[^\s{}\"']{0,60})?\}")
 _QUOTE = "put the text in quotes"
 
 
@@ -45,7 +46,7 @@ def refused(error: MarkedYAMLError, text: str) -> Refused:
     if "quoted scalar" in context and "end of stream" in what:
         where = Mark(began.line + 1, began.column + 1) if began is not None else mark
         return Refused("the quote that opens here is never closed", where)
-    special = _special_character(what, context, mark)
+    special = _special_character(what, context, mark) or _missing_sign(error, text)
     if special is not None:
         return special
     if "flow" in context:
@@ -56,6 +57,24 @@ def refused(error: MarkedYAMLError, text: str) -> Refused:
             message, mark, "check the indentation, and quote texts with special characters"
         )
     return Refused(f"this is not valid YAML: {what or 'the text is malformed'}", mark)
+
+
+def _missing_sign(error: MarkedYAMLError, text: str) -> Refused | None:
+    """A line without its colon, or a variable without its quotes."""
+    at, began = error.problem_mark, error.context_mark
+    if "could not find expected ':'" in str(error.problem) and began is not None:
+        where = Mark(began.line + 1, began.column + 1)
+        return Refused("a colon is missing on this line", where, "write it as `key: value`")
+    if at is not None and "flow" in str(error.context) and text[: at.index].endswith("$"):
+        message = "between brackets a `${` opens a block of keys"
+        advice = f"put it in quotes: {_quoted_variable(text, at.index - 1)}"
+        return Refused(message, Mark(at.line + 1, at.column), advice)
+    return None
+
+
+def _quoted_variable(text: str, start: int) -> str:
+    found = _VARIABLE.match(text, start)
+    return f'"{found[0]}"' if found is not None else '"${NAME}"'
 
 
 def unreadable(error: ReaderError, text: str) -> Refused:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails, core_schema
 
+from ..rules.misfit import MisfitError
 from .paths import ROOT, Finding, Path, has, is_secret_path, is_within, value_at
 from .pruning import original, prune
-from .remedies import remedy_of_place, remedy_of_quotes, remedy_of_shape
+from .remedies import remedy_of_place, remedy_of_quotes, remedy_of_rule, remedy_of_shape
 from .root import Config
 from .scalars import resolve_plain
+from .stand_ins import stand_in_at
 from .wording import (
     describe,
     describe_found,
@@ -49,6 +51,8 @@ class Validated:
     findings: list[Finding] = field(default_factory=list)
     removed: set[Path] = field(default_factory=set)
     """What was left out."""
+    standing: dict[Path, Any] = field(default_factory=dict)
+    """What stands in for it where something is needed."""
 
 
 def validate(
@@ -71,7 +75,7 @@ def validate(
     for _ in range(_MAX_PASSES):
         if ROOT in result.removed:
             break
-        pruned = prune(data, result.removed)
+        pruned = prune(data, result.removed, result.standing)
         try:
             result.config = Config.model_validate(pruned, by_alias=True, by_name=False)
             break
@@ -94,26 +98,63 @@ class _Reader:
 
     def take(self, errors: Sequence[ErrorDetails], pruned: Any) -> bool:
         """Notes the errors of one pass; False when the next pass would be no different."""
-        before = set(self.result.removed)
+        before, standing = set(self.result.removed), dict(self.result.standing)
         retyped = len(self.retyped)
         for error in errors[:MAX_FINDINGS]:
             missing = error["type"] == "missing"
             path = original(_clean(error["loc"], pruned, missing=missing), before)
-            if any(is_within(place, path) for place in before):
-                # A consequence of what was left out: not worth a word, but it must go too.
-                self.result.removed.add(path[:-1] if missing else path)
-                continue
-            if self._retype(path):
+            if self._is_consequence(error, path, before) or self._retype(path):
                 continue
             if error["type"] == "too_short" and self._is_long_enough(error, path):
                 continue  # only for want of the entries that are wrong themselves
             finding, left_out = self._finding(error, path)
-            self.result.removed.add(left_out)
+            self._leave_out(left_out, missing=missing)
             if finding not in self.result.findings:
                 self.result.findings.append(finding)
         if len(errors) > MAX_FINDINGS:
             return False
-        return self.result.removed != before or len(self.retyped) > retyped
+        changed = self.result.removed != before or self.result.standing != standing
+        return changed or len(self.retyped) > retyped
+
+    def _is_consequence(self, error: ErrorDetails, path: Path, before: Collection[Path]) -> bool:
+        """Whether an error is due to what was left out: not worth a word, but it must go too."""
+        missing = error["type"] == "missing"
+        if any(is_within(path, place) for place in self.result.standing):
+            refused = next(p for p in self.result.standing if is_within(path, p))
+            if missing and path != refused:
+                self._leave_out(path, missing=True)
+            else:
+                self.result.removed.add(refused[:-1])
+            return True
+        if getattr(error.get("ctx", {}).get("error"), "certain", False):
+            return False
+        depends = _fields_of(error, self._block(path)) or (path,)
+        if not any(is_within(place, each) for place in before for each in depends):
+            return False
+        wrong = [each for each in depends if each in before and each != path]
+        for each in wrong:
+            if each not in self.result.standing and self._stand_in(each):
+                return True
+        free = [each for each in depends if each not in before]
+        self._leave_out(path if missing or not free else free[0], missing=missing)
+        return True
+
+    def _block(self, path: Path) -> Path:
+        """The block that a message about several of its fields speaks of."""
+        return path if isinstance(value_at(self.data, path), Mapping) else path[:-1]
+
+    def _leave_out(self, path: Path, *, missing: bool) -> None:
+        """Leaves out what is wrong; for what is needed something stands in, if anything can."""
+        self.result.removed.add(path)
+        if missing and not self._stand_in(path):
+            self.result.removed.add(path[:-1])
+
+    def _stand_in(self, path: Path) -> bool:
+        """Puts something in the place of what was left out; False when nothing fits."""
+        stand_in = stand_in_at(Config, path, self.data)
+        if stand_in is not None:
+            self.result.standing[path] = stand_in
+        return stand_in is not None
 
     def _is_long_enough(self, error: ErrorDetails, path: Path) -> bool:
         """Whether a list that pydantic finds too short has its entries in the file."""
@@ -136,14 +177,21 @@ class _Reader:
         """Gives the finding, and the path to leave out because of it."""
         kind = error["type"]
         if kind == "missing":
-            return self._missing(path), path[:-1]
+            return self._missing(path), path
         if kind == "extra_forbidden":
             return self._unknown(path), path
         if kind in ("value_error", "assertion_error") or kind not in _BUILT_IN:
             cause = error.get("ctx", {}).get("error")
             message = str(cause) if cause is not None else error["msg"]
+            fields = _fields_of(error, self._block(path))
+            if fields and self._block(path) != path:
+                return Finding(path, message), fields[0]
             path = self._nearer(path, message)
-            return Finding(path, message, self._remedy_of_text(path)), path
+            if fields and path not in fields:
+                written = value_at(self.data, fields[0]) is not None
+                return Finding(fields[0] if written else path, message), fields[0]
+            remedy = self._remedy_of_text(path) or remedy_of_rule(kind, value_at(self.data, path))
+            return Finding(path, message, remedy), path
         return Finding(path, self._wrong(error, path), self._remedy(path)), path
 
     def _missing(self, path: Path) -> Finding:
@@ -216,6 +264,16 @@ class _Reader:
         if isinstance(block, Mapping) and word is not None and word[1] in block:
             return (*path, word[1])
         return path
+
+
+def _fields_of(error: ErrorDetails, block: Path) -> tuple[Path, ...]:
+    """What in a block an error depends on, where its validator says so."""
+    cause = error.get("ctx", {}).get("error")
+    return (
+        tuple((*block, *name.split(".")) for name in cause.fields)
+        if isinstance(cause, MisfitError)
+        else ()
+    )
 
 
 _SPECIAL: Mapping[str, Callable[[Mapping[str, Any]], str]] = {

@@ -47,11 +47,21 @@ def expected_at(model: type[BaseModel], path: Path, data: Any = None) -> Expecte
 
 def keys_at(model: type[BaseModel], path: Path, data: Any) -> tuple[str, ...]:
     """Gives the keys that the block at this path may have, by the model that fits it best."""
-    options = _options_at(model, path, data)
     found = value_at(data, path)
     given = set(found) if isinstance(found, Mapping) else set()
-    names = [_keys_of(option.annotation) for option in options if _is_model(option.annotation)]
+    names = [keys_of(block) for block in blocks_at(model, path, data)]
     return max(names, key=lambda keys: len(set(keys) & given), default=())
+
+
+def blocks_at(model: type[BaseModel], path: Path, data: Any) -> list[type[BaseModel]]:
+    """Gives the models of which the block at this path may be one."""
+    options = _options_at(model, path, data)
+    return [option.annotation for option in options if _is_model(option.annotation)]
+
+
+def keys_of(model: type[BaseModel]) -> tuple[str, ...]:
+    """Gives the keys of a block as the file has them."""
+    return tuple(field.alias or name for name, field in model.model_fields.items())
 
 
 def describe(expected: Expected) -> str:
@@ -62,7 +72,7 @@ def describe(expected: Expected) -> str:
     if annotation in _WORDS:
         return _WORDS[annotation] + _bounds(expected.constraints)
     if _is_model(annotation):
-        keys = _keys_of(annotation)
+        keys = keys_of(annotation)
         shown = ", ".join(keys[:4]) + (", …" if len(keys) > 4 else "")
         block = f"a block with keys such as {shown}" if keys else "an empty block"
         short = any(isinstance(c, BeforeValidator) for c in expected.constraints)
@@ -193,7 +203,3 @@ def _flat(metadata: Sequence[Any]) -> Iterator[Any]:
 
 def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _keys_of(model: type[BaseModel]) -> tuple[str, ...]:
-    return tuple(field.alias or name for name, field in model.model_fields.items())

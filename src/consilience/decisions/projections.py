@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ..rules.misfit import MisfitError
 from ..rules.predicate import Bound, Predicate
 from ..signals.base import SignalKey
 
@@ -77,18 +78,23 @@ class ScoreInput(_Frozen):
         for field in ("name", "kb", "metric"):
             given = getattr(self, field) is not None
             if field in needed and not given:
-                raise ValueError(f"an input of type {self.type} needs `{field}`")
+                raise MisfitError(f"an input of type {self.type} needs `{field}`", "type", field)
             if given and field not in needed:
-                raise ValueError(f"`{field}` does not go with an input of type {self.type}")
+                message = f"`{field}` does not go with an input of type {self.type}"
+                raise MisfitError(message, field, "type")
         has_only_a_value = self.is_score or self.type == METRIC_TYPE
         if has_only_a_value and self.value_source not in (None, "score"):
-            raise ValueError(
-                f"`value_source` of an input of type {self.type} is score, not {self.value_source}"
+            raise MisfitError(
+                f"`value_source` of an input of type {self.type} is score, not {self.value_source}",
+                "value_source",
+                "type",
             )
         if not has_only_a_value and self.value_source == "score":
-            raise ValueError(
+            raise MisfitError(
                 "`value_source` score goes with an input of type score, projection or kb_metric;"
-                " the value of a signal is raw"
+                " the value of a signal is raw",
+                "value_source",
+                "type",
             )
         return self
 

@@ -11,6 +11,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
@@ -146,7 +147,9 @@ class KeyStore:
             self._db.execute("UPDATE keys SET revoked = ? WHERE id = ?", (now, key.id))
         return key
 
-    def rotate(self, name: str, secret: Secret, *, now: int, grace_s: int = 0) -> VirtualKey:
+    def rotate(
+        self, name: str, secret: Secret, *, now: int, grace_s: int = 0, end_former: bool = False
+    ) -> VirtualKey:
         """Puts a new key in the place of one, given by name or id; limits and spend stay.
 
         Args:
@@ -154,12 +157,15 @@ class KeyStore:
             secret: the new key.
             now: Unix seconds.
             grace_s: seconds for which the old key stays good.
+            end_former: whether a key that an earlier rotation left good may end at once.
 
         Raises:
-            KeyStoreError: no key in use is called so.
+            KeyStoreError: no key in use is called so, or its former one is still good.
         """
         with self._writing():
             key = self._live(name)
+            if not end_former and key.former_until is not None and now < key.former_until:
+                raise KeyStoreError(_still_good(key.name, key.former_until))
             self._db.execute(
                 "UPDATE keys SET digest = ?, hint = ?, former_digest = ?, former_until = ?"
                 " WHERE id = ?",
@@ -229,6 +235,14 @@ class KeyStore:
         # no write-ahead log: with one, a file that is put in this one's place would be mixed with it
         self._db.executescript(_SCHEMA)
         self._db.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+def _still_good(name: str, until: int) -> str:
+    return (
+        f"the key that {name!r} had before is good until"
+        f" {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M:%S} UTC, and only one can be beside the"
+        " present one; rotate after that, or say --now to end it at once"
+    )
 
 
 def default_store(environ: Mapping[str, str] | None = None) -> Path:

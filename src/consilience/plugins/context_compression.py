@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from ..chat.codec import decode, encode
 from ..chat.request import ChatRequest, Message, text_of
+from ..rules.misfit import MisfitError
 from .base import Count, Editor, PluginOptions
 from .extract import Extractor, question_words, tokens_of
 
@@ -69,9 +70,11 @@ class ToolOutputs(_Block):
     @model_validator(mode="after")
     def _gets_shorter(self) -> ToolOutputs:
         if self.target_tokens >= self.min_tokens:
-            raise ValueError(
+            raise MisfitError(
                 f"target_tokens is {self.target_tokens}; it must be below min_tokens,"
-                f" {self.min_tokens}"
+                f" {self.min_tokens}",
+                "target_tokens",
+                "min_tokens",
             )
         return self
 

@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from .misfit import MisfitError
 from .predicate import Predicate
 from .spelling import in_any_case
 
@@ -123,13 +124,15 @@ class Combination(_Frozen):
     conditions: tuple[RuleNode, ...]
     """AND of none always matches, with confidence 0; OR of none never does."""
 
-    @field_validator("conditions")
+    @field_validator("conditions", mode="before")
     @classmethod
-    def _not_has_one_child(
-        cls, conditions: tuple[RuleNode, ...], info: ValidationInfo
-    ) -> tuple[RuleNode, ...]:
-        if info.data.get("operator") == "NOT" and len(conditions) != 1:
-            raise ValueError(f"NOT takes exactly one condition, found {len(conditions)}")
+    def _not_has_one_child(cls, conditions: object, info: ValidationInfo) -> object:
+        # Before the children are read: one that is wrong itself must count, too.
+        if info.data.get("operator") == "NOT" and isinstance(conditions, list | tuple):
+            found = len(conditions)
+            if found != 1:
+                message = f"NOT takes exactly one condition, found {found}"
+                raise MisfitError(message, "operator", "conditions")
         return conditions
 
 

@@ -42,6 +42,11 @@ class SignalRule(BaseModel):
         """What of this rule is accepted but not acted on, one sentence each, for people."""
         return ()
 
+    @property
+    def doubtful(self) -> tuple[str | int, ...]:
+        """Where in the rule that stands of which `warnings` speak; empty: in no one place."""
+        return ()
+
 
 def composer_of(rule: SignalRule) -> Condition | Combination | None:
     """Gives the tree that must match for the rule's results to count: its field `composer`.

@@ -19,6 +19,7 @@ import anyio
 import numpy as np
 from pydantic import BaseModel, Field, model_validator
 
+from ..rules.misfit import MisfitError
 from .asking import (
     MOST_CHARACTERS,
     AskingSignal,
@@ -67,12 +68,13 @@ class ClassifierRule(SignalRule):
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> ClassifierRule:
         if self.type == "llm" and not self.model:
-            raise ValueError("a classifier of type llm needs a `model` to ask")
+            raise MisfitError("a classifier of type llm needs a `model` to ask", "type", "model")
         if len(set(self.labels)) < len(self.labels):
-            raise ValueError("two of the labels are the same")
+            raise MisfitError("two of the labels are the same", "labels", certain=True)
         strange = [label for label in self.prototypes if label not in self.labels]
         if strange:
-            raise ValueError(f"`prototypes` has {strange[0]!r}, which is not among the labels")
+            message = f"`prototypes` has {strange[0]!r}, which is not among the labels"
+            raise MisfitError(message, "prototypes", "labels")
         return self
 
     def warnings(self) -> Sequence[str]:

@@ -9,11 +9,12 @@ from long and errs on the high side; it does not fill a window to its edge.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ..rules.misfit import MisfitError
 from .base import PureSignal, RequestFacts, SignalResult, SignalRule
 
 _SIZE = re.compile(r"\s*([0-9]{1,12})(\.[0-9]{1,6})?\s*([kKmM]?)\s*", re.ASCII)
@@ -56,11 +57,22 @@ class ContextRule(SignalRule):
     @model_validator(mode="after")
     def _band_is_not_reversed(self) -> ContextRule:
         if self.max_tokens and self.max_tokens < self.min_tokens:
-            raise ValueError(
+            raise MisfitError(
                 f"max_tokens ({self.max_tokens}) is below min_tokens ({self.min_tokens}):"
-                " no request can fit"
+                " no request can fit",
+                "max_tokens",
+                "min_tokens",
             )
         return self
+
+    def warnings(self) -> Sequence[str]:
+        if self.max_tokens == 0:
+            return (f"rule {self.name!r}: max_tokens 0 is no upper end: leave it out to say so",)
+        return ()
+
+    @property
+    def doubtful(self) -> tuple[str | int, ...]:
+        return ("max_tokens",)
 
     def holds(self, tokens: int) -> bool:
         """Whether a request of this size is in the band."""

@@ -23,6 +23,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from ..chat.request import ChatRequest, Message
+from ..rules.misfit import MisfitError
 from ..rules.predicate import Predicate
 from .base import PureSignal, RequestFacts, SignalResult, SignalRule
 
@@ -56,7 +57,8 @@ class ConversationSource(BaseModel):
     @model_validator(mode="after")
     def _role_has_a_meaning(self) -> ConversationSource:
         if self.role and self.type not in _WITH_ROLE:
-            raise ValueError(f"role goes with {' and '.join(_WITH_ROLE)}, not with {self.type}")
+            message = f"role goes with {' and '.join(_WITH_ROLE)}, not with {self.type}"
+            raise MisfitError(message, "role", "type")
         return self
 
 
@@ -80,7 +82,9 @@ class ConversationRule(SignalRule):
     @model_validator(mode="after")
     def _exists_has_no_range(self) -> ConversationRule:
         if self.feature.type == "exists" and self.predicate is not None:
-            raise ValueError("`exists` takes no predicate; use `count`")
+            raise MisfitError(
+                "`exists` takes no predicate; use `count`", "predicate", "feature.type"
+            )
         return self
 
     def warnings(self) -> Sequence[str]:

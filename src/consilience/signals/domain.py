@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, Field
@@ -47,6 +48,13 @@ class DomainRule(SignalRule):
         return tuple(each.strip().lower().replace("_", " ") for each in self.mmlu_categories) or (
             self.name.strip().lower().replace("_", " "),
         )
+
+    @property
+    def doubtful(self) -> tuple[str | int, ...]:
+        if not self.mmlu_categories:
+            return ("name",)
+        strange = (i for i, each in enumerate(self.categories) if each not in DOMAINS)
+        return ("mmlu_categories", *islice(strange, 1))
 
     def warnings(self) -> Sequence[str]:
         strange = [each for each in self.categories if each not in DOMAINS]

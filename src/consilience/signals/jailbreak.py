@@ -29,6 +29,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from ..chat.request import text_of
+from ..rules.misfit import MisfitError
 from .base import RequestFacts, SignalResult, SignalRule, SignalSettings
 from .jailbreak_phrases import phrases_in
 from .learned import LearnedSignal
@@ -68,8 +69,10 @@ class JailbreakRule(SignalRule):
     @model_validator(mode="after")
     def _has_patterns(self) -> JailbreakRule:
         if self.method in ("contrastive", "patterns") and not self.jailbreak_patterns:
-            raise ValueError(
-                f"method {self.method!r} compares with `jailbreak_patterns`: give some"
+            raise MisfitError(
+                f"method {self.method!r} compares with `jailbreak_patterns`: give some",
+                "method",
+                "jailbreak_patterns",
             )
         return self
 

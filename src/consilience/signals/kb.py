@@ -19,6 +19,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, model_validator
 
+from ..rules.misfit import MisfitError
 from .base import RequestFacts, SignalResult, SignalRule
 from .similarity import MARGIN, NO_MARGIN, Bank, Banks, Candidate, PrototypeScoring
 from .vectors import Vectors, VectorSignal
@@ -113,9 +114,11 @@ class KnowledgeBase(_Part):
         for metric in self.metrics:
             for group in (metric.positive_group, metric.negative_group):
                 if group not in self.groups:
-                    raise ValueError(
+                    raise MisfitError(
                         f"metric {metric.name!r}: there is no group {group!r} in this knowledge base;"
-                        f" there is: {', '.join(self.groups) or 'none'}"
+                        f" there is: {', '.join(self.groups) or 'none'}",
+                        "metrics",
+                        "groups",
                     )
         return self
 
@@ -159,8 +162,9 @@ class Kb(VectorSignal[KbRule]):
         base = next((each for each in self._bases if each.name == rule.kb), None)
         if base is None:
             known = ", ".join(each.name for each in self._bases) or "none"
-            raise ValueError(
-                f"there is no knowledge base {rule.kb!r} in global.model_catalog.kbs; there is: {known}"
+            raise MisfitError(
+                f"there is no knowledge base {rule.kb!r} in global.model_catalog.kbs; there is: {known}",
+                "kb",
             )
         names = base.labels if rule.target.kind == "label" else base.groups
         if base.source is not None and not base.labels and rule.target.kind == "label":
@@ -169,8 +173,11 @@ class Kb(VectorSignal[KbRule]):
             near = get_close_matches(rule.target.value, names, n=1)
             known = ", ".join(names) or "none"
             meant = f"; did you mean {near[0]!r}?" if near else f"; there is: {known}"
-            raise ValueError(
-                f"the knowledge base {rule.kb!r} has no {rule.target.kind} {rule.target.value!r}{meant}"
+            raise MisfitError(
+                f"the knowledge base {rule.kb!r} has no {rule.target.kind} {rule.target.value!r}{meant}",
+                "target.value",
+                "target.kind",
+                "kb",
             )
 
     @classmethod

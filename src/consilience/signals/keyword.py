@@ -33,6 +33,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from ..rules.misfit import MisfitError
 from ..rules.spelling import in_any_case
 from . import approximate
 from .approximate import Bm25, Finder, Fuzzy, Ngrams, Reading
@@ -86,9 +87,12 @@ class KeywordRule(SignalRule):
     def _is_not_too_much(self) -> KeywordRule:
         most = approximate.MAX_KEYWORDS
         if (self.is_fuzzy or self.method in ("bm25", "ngram")) and len(self.keywords) > most:
-            raise ValueError(
+            raise MisfitError(
                 f"{len(self.keywords)} keywords; a rule that compares approximately has at most"
-                f" {most}"
+                f" {most}",
+                "keywords",
+                "method",
+                "fuzzy_match",
             )
         return self
 

@@ -106,14 +106,19 @@ class LanguageRule(SignalRule):
         return name
 
 
-def _meant(name: str) -> str:
-    """What to write for the name of a language, or a tag with a country such as `en-US`."""
+def code_of(name: str) -> str | None:
+    """Gives what to write for the name of a language, or a tag with a country such as `en-US`."""
     word = name[:40].strip().lower()
     code = word.replace("_", "-").partition("-")[0]
     found = _CODES.get(word) or (code if code in LANGUAGES else None)
     if found is None:
         close = get_close_matches(word, _CODES, n=1, cutoff=0.75)
         found = _CODES[close[0]] if close else None
+    return found
+
+
+def _meant(name: str) -> str:
+    found = code_of(name)
     return f"; did you mean {found!r}?" if found else ""
 
 

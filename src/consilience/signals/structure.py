@@ -27,6 +27,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ..rules.misfit import MisfitError
 from ..rules.predicate import Predicate
 from .base import PureSignal, RequestFacts, SignalResult, SignalRule
 from .patterns import MAX_CHARACTERS, MAX_PATTERN_LENGTH, Places, compile_pattern
@@ -78,9 +79,10 @@ class StructureSource(BaseModel):
     def _has_what_its_type_needs(self) -> StructureSource:
         for kind, name in _NEEDS.items():
             if self.type == kind and not getattr(self, name):
-                raise ValueError(f"a {kind} source needs `{name}`")
+                raise MisfitError(f"a {kind} source needs `{name}`", "type", name)
             if self.type != kind and getattr(self, name):
-                raise ValueError(f"`{name}` goes with a {kind} source, not with {self.type}")
+                message = f"`{name}` goes with a {kind} source, not with {self.type}"
+                raise MisfitError(message, name, "type")
         words = [*self.keywords, *(word for sequence in self.sequences for word in sequence)]
         if any(not word.strip() for word in words):
             raise ValueError("a keyword must not be blank")
@@ -102,8 +104,10 @@ class StructureFeature(BaseModel):
     def _fits_its_source(self) -> StructureFeature:
         allowed = _SOURCES[self.type]
         if self.source.type not in allowed:
-            raise ValueError(
-                f"`{self.type}` takes a source of type {', '.join(allowed)}; not {self.source.type}"
+            raise MisfitError(
+                f"`{self.type}` takes a source of type {', '.join(allowed)}; not {self.source.type}",
+                "type",
+                "source.type",
             )
         return self
 
@@ -118,7 +122,9 @@ class StructureRule(SignalRule):
     @model_validator(mode="after")
     def _exists_has_no_range(self) -> StructureRule:
         if self.feature.type == "exists" and self.predicate is not None:
-            raise ValueError("`exists` takes no predicate; use `count`")
+            raise MisfitError(
+                "`exists` takes no predicate; use `count`", "predicate", "feature.type"
+            )
         return self
 
     def warnings(self) -> Sequence[str]:

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from ...rules.misfit import MisfitError
 from ..base import LooperOptions
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -190,16 +191,22 @@ class FusionOptions(LooperOptions):
         names = [o.model for o in self.analysis_overrides]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
-            raise ValueError(f"analysis_overrides: {twice[0]!r} is duplicated; one entry per model")
+            raise MisfitError(
+                f"analysis_overrides: {twice[0]!r} is duplicated; one entry per model",
+                "analysis_overrides",
+                certain=True,
+            )
         return self
 
     @model_validator(mode="after")
     def _quorum_fits_the_panel(self) -> FusionOptions:
         size, quorum = panel_size(self.analysis_models), self.min_successful_responses
         if size and quorum and quorum > size:
-            raise ValueError(
+            raise MisfitError(
                 f"min_successful_responses is {quorum}, but the panel has {size}"
-                f" seat{'s' if size != 1 else ''}; use 1 to {size}"
+                f" seat{'s' if size != 1 else ''}; use 1 to {size}",
+                "min_successful_responses",
+                "analysis_models",
             )
         return self
 

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Annotated, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from ...chat.request import text_of
 from ..base import PureSignal, RequestFacts, SignalResult, SignalRule, SignalSettings
@@ -32,28 +33,34 @@ from .labels import label_of
 THRESHOLD = 0.9
 
 
+def _known(name: str) -> str:
+    label_of(name)
+    return name
+
+
+_Type = Annotated[str, AfterValidator(_known)]
+
+
 class PiiRule(SignalRule):
     """One entry of `routing.signals.pii`."""
 
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """Least score; None for the module's."""
-    pii_types_allowed: Annotated[tuple[str, ...], Field(max_length=200)] = ()
+    pii_types_allowed: Annotated[tuple[_Type, ...], Field(max_length=200)] = ()
     """Types that do not count: names of `labels.py`, letter case aside."""
     include_history: bool = False
     """Whether every message is read, of whatever role, or the last user message alone."""
-
-    @field_validator("pii_types_allowed")
-    @classmethod
-    def _types_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            label_of(name)
-        return names
 
     @property
     def allowed(self) -> frozenset[str]:
         """The types that do not count, by our own names."""
         labels = (label_of(name) for name in self.pii_types_allowed)
         return frozenset(label for label in labels if label is not None)
+
+    @property
+    def doubtful(self) -> tuple[str | int, ...]:
+        never = (i for i, name in enumerate(self.pii_types_allowed) if label_of(name) is None)
+        return ("pii_types_allowed", *islice(never, 1))
 
     def warnings(self) -> Sequence[str]:
         never = [repr(name) for name in self.pii_types_allowed if label_of(name) is None]

@@ -389,6 +389,25 @@ def test_a_writer_that_only_thinks_is_replaced_in_time() -> None:
     ]
 
 
+def test_a_client_that_takes_its_time_over_thoughts_costs_the_writer_none() -> None:
+    thoughts = "<think>" + " hm" * 9 + "</think>"
+    script = {"first": f"{thoughts} yes", "second": "never"}
+    delivery = _delivery(script, "first", "second")
+    events: list[Event] = []
+
+    async def emit(event: Event) -> None:
+        await anyio.sleep(3)
+        events.append(event)
+
+    async def scenario() -> None:
+        with anyio.fail_after(40):  # of which the first writer may take 28
+            await delivery.stream(emit, include_usage=False)
+
+    virtual_time.run(scenario)
+    assert _text(events) == f"{thoughts} yes"
+    assert [(r.model, r.status) for r in delivery.records] == [("first", "ok")]
+
+
 @pytest.mark.parametrize("beginning", ["<", "<thin", " <reasoning", "<thinker"])
 async def test_a_text_that_begins_like_a_tag_is_an_answer(beginning: str) -> None:
     delivery = _delivery({"first": beginning, "second": "never"}, "first", "second")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from .chat.chunks import ChunkRelay, Stamp, as_chunks, finished_choices
 from .chat.codec import Body
@@ -220,11 +221,17 @@ class Delivery:
         await self._send(relay.stamp.chunk(choices=[]), writing, emit)
 
     async def _send(self, chunk: dict[str, Any], writing: _Writing, emit: Emit) -> None:
-        if not self.committed:
-            heard = self._heard(chunk, writing.hearing)
-            if heard is None:
-                return
-            chunk = heard
+        if self.committed:
+            await emit(Chunk(chunk))
+            return
+        # who is out of time passes nothing on, or half of it would be lost on its way
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        heard = self._heard(chunk, writing.hearing)
+        if heard is not None:
+            with self._client_s_time():
+                await self._pass_on(heard, writing, emit)
+
+    async def _pass_on(self, chunk: dict[str, Any], writing: _Writing, emit: Emit) -> None:
         if writing.ttft_ms is None:
             writing.ttft_ms = ms_since(writing.begun)
             so_far = self._records_so_far(writing.final)
@@ -243,9 +250,19 @@ class Delivery:
             self._roles.update(c["index"] for c in (heard or {}).get("choices", ()))
         else:
             self.committed = True
-        if self.committed and self._patience is not None:
-            self._patience.deadline = math.inf
         return heard
+
+    @contextmanager
+    def _client_s_time(self) -> Iterator[None]:
+        """Stops the model's time while its client takes a piece; for good once it answers."""
+        scope, begun = self._patience, anyio.current_time()
+        if scope is None:
+            yield
+            return
+        until, scope.deadline = scope.deadline, math.inf
+        yield
+        if not self.committed:
+            scope.deadline = until + (anyio.current_time() - begun)
 
     def _records_so_far(self, final: Final) -> Sequence[StageRecord]:
         """The calls made, with the one that is streaming when others had failed before it.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+import anyio
 import pytest
 
-from consilience.chat.completion import Completion, Usage
+from consilience.chat.completion import Completion, Usage, said
 from consilience.chat.request import ChatRequest
 from consilience.delivery import Delivery
 from consilience.errors import (
@@ -25,6 +28,7 @@ from consilience.upstream.balance import Backend, Member
 from consilience.upstream.pool import Pool
 from consilience.upstream.price import Price
 from consilience.upstream.scripted import Reply, ScriptedUpstream
+from support import virtual_time
 
 pytestmark = pytest.mark.anyio
 
@@ -144,10 +148,27 @@ async def test_what_a_provider_withheld_is_not_replaced_by_another_answer(stream
     assert [(r.model, r.status) for r in delivery.records] == [("first", "ok")]
 
 
-@pytest.mark.parametrize("blank", ["", " \n\t", "<think>What now?</think>\n", "<think>cut off"])
-async def test_a_synthesis_without_a_word_for_the_reader_has_failed(blank: str) -> None:
-    delivery = _delivery({"first": blank, "second": "rescued"}, "first", "second")
-    assert (await delivery.whole()).text == "rescued"
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("reason", ["stop", "length"])
+@pytest.mark.parametrize(
+    "silent",
+    [
+        Reply(""),
+        Reply(" \n\t"),
+        Reply("<think>What now?</think>\n"),
+        Reply("<think>cut off", pieces=7),
+        Reply("", reasoning="What now?"),
+        Reply(None, reasoning="What now?"),
+        Reply(" ", reasoning="What now?"),
+    ],
+    ids=lambda reply: repr(reply.text or reply.reasoning),
+)
+async def test_a_synthesis_without_a_word_for_the_reader_has_failed(
+    silent: Reply, reason: str, streamed: bool
+) -> None:
+    script = {"first": replace(silent, finish_reason=reason), "second": "rescued"}
+    delivery = _delivery(script, "first", "second")
+    assert said({"content": await _got(delivery, streamed=streamed)}) == "rescued"
     assert [(r.model, r.reason) for r in delivery.records] == [("first", "empty"), ("second", None)]
 
 
@@ -294,6 +315,119 @@ async def test_tool_calls_are_substance() -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     delivery = _delivery({"first": Reply(None, tool_calls=[call])}, "first", IN_HAND)
     assert (await delivery.whole()).tool_calls == [call]
+
+
+async def test_who_takes_over_after_reasoning_goes_on_in_the_same_stream() -> None:
+    script = {"first": Reply("", reasoning="hm", finish_reason="length"), "second": "one two"}
+    events = await _streamed(_delivery(script, "first", "second", IN_HAND), usage=True)
+    chunks = [e.body for e in events if isinstance(e, Chunk)]
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    assert [type(e) for e in events].count(Begin) == 1
+    assert {(c["id"], c["model"]) for c in chunks} == {("chatcmpl-1", "first")}
+    assert choices[0]["delta"]["reasoning_content"] == "hm"
+    assert [c["delta"].get("role") for c in choices] == ["assistant", *[None] * (len(choices) - 1)]
+    assert [c["finish_reason"] for c in choices if c["finish_reason"]] == ["stop"]
+    assert [c["fusion"]["calls"] for c in chunks if "fusion" in c] == [
+        [],
+        ["first:failed", "second:ok"],
+        ["first:failed", "second:ok"],
+    ]
+
+
+@pytest.mark.parametrize("silent", [Reply("", reasoning="hm"), Reply("\n"), Reply("<think>hm")])
+async def test_an_answer_in_hand_takes_over_a_stream_without_a_word(silent: Reply) -> None:
+    delivery = _delivery({"first": silent, "second": silent}, "first", "second", IN_HAND)
+    events = await _streamed(delivery)
+    last = events[-1]
+    assert isinstance(last, Chunk)
+    assert last.body["choices"][0]["finish_reason"] == "stop"
+    assert _text(events).endswith("in hand")
+    assert [r.reason for r in delivery.records] == ["empty", "empty"]
+    assert not delivery.undisturbed
+
+
+async def test_a_stream_without_a_word_has_no_end_when_nobody_is_left() -> None:
+    events: list[Event] = []
+
+    async def emit(event: Event) -> None:
+        events.append(event)
+
+    delivery = _delivery({"first": Reply("", reasoning="hm")}, "first")
+    with pytest.raises(UnusableAnswerError):
+        await delivery.stream(emit, include_usage=True)
+    choices = [c for e in events if isinstance(e, Chunk) for c in e.body["choices"]]
+    assert [c["delta"].get("reasoning_content") for c in choices] == ["hm"]
+    assert [c["finish_reason"] for c in choices] == [None]
+
+
+async def test_a_thought_that_was_cut_off_is_closed_before_another_model_answers() -> None:
+    script = {"first": Reply("<think>hm hm"), "second": "rescued"}
+    events = await _streamed(_delivery(script, "first", "second"))
+    assert _text(events) == "<think>hm hm</think>\n\nrescued"
+
+
+@pytest.mark.parametrize("thought", [Reply("", reasoning="hm"), Reply("<think>hm")])
+async def test_a_stream_that_breaks_before_a_word_is_taken_over(thought: Reply) -> None:
+    script = {"first": replace(thought, breaks_after=1), "second": "rescued"}
+    delivery = _delivery(script, "first", "second")
+    assert _text(await _streamed(delivery)) == "rescued"
+    assert [r.reason for r in delivery.records] == ["connection", None]
+
+
+def test_a_writer_that_only_thinks_is_replaced_in_time() -> None:
+    script = {"first": Reply("<think>hm hm", gap_s=math.inf), "second": "rescued"}
+    delivery = _delivery(script, "first", "second")
+
+    async def scenario() -> str:
+        with anyio.fail_after(10):
+            return _text(await _streamed(delivery))
+
+    assert virtual_time.run(scenario) == "rescued"
+    assert [(r.model, r.status) for r in delivery.records] == [
+        ("first", "timeout"),
+        ("second", "ok"),
+    ]
+
+
+def test_a_client_that_takes_its_time_over_thoughts_costs_the_writer_none() -> None:
+    thoughts = "<think>" + " hm" * 9 + "</think>"
+    script = {"first": f"{thoughts} yes", "second": "never"}
+    delivery = _delivery(script, "first", "second")
+    events: list[Event] = []
+
+    async def emit(event: Event) -> None:
+        await anyio.sleep(3)
+        events.append(event)
+
+    async def scenario() -> None:
+        with anyio.fail_after(40):  # of which the first writer may take 28
+            await delivery.stream(emit, include_usage=False)
+
+    virtual_time.run(scenario)
+    assert _text(events) == f"{thoughts} yes"
+    assert [(r.model, r.status) for r in delivery.records] == [("first", "ok")]
+
+
+@pytest.mark.parametrize("beginning", ["<", "<thin", " <reasoning", "<thinker"])
+async def test_a_text_that_begins_like_a_tag_is_an_answer(beginning: str) -> None:
+    delivery = _delivery({"first": beginning, "second": "never"}, "first", "second")
+    assert _text(await _streamed(delivery)) == beginning
+    assert [(r.model, r.status) for r in delivery.records] == [("first", "ok")]
+
+
+async def test_nothing_is_spliced_into_what_may_be_a_text() -> None:
+    script = {"first": Reply("<b>bold", pieces=7, breaks_after=2), "second": "never"}
+    delivery = _delivery(script, "first", "second")
+    with pytest.raises(UpstreamConnectionError):
+        await _streamed(delivery)
+    assert [r.model for r in delivery.records] == ["first"]
+
+
+async def test_a_plain_model_s_reasoning_is_its_answer() -> None:
+    script = {"first": Reply("", reasoning="hm"), "second": "never"}
+    delivery = _delivery(script, "first", "second", stage="single")
+    assert _text(await _streamed(delivery)) == ""
+    assert [(r.model, r.status) for r in delivery.records] == [("first", "ok")]
 
 
 async def test_errors_that_are_not_ours_are_not_caught() -> None:

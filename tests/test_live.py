@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,17 @@ import pytest
 
 from consilience import Config, Gateway, ScriptedReply, ScriptedUpstream, load_config, parse_config
 from consilience.errors import OverloadedError
-from consilience.live import MOST_UNQUIET_S, LiveGateway, Settling, fingerprint, watch
+from consilience.live import MOST_UNQUIET_S, Bound, LiveGateway, Settling, fingerprint, watch
 
 pytestmark = pytest.mark.anyio
 
 HELLO: dict[str, Any] = {"model": "a", "messages": [{"role": "user", "content": "hello"}]}
 
 
-def text(name: str = "a") -> str:
+def text(name: str = "a", *, listener: str = "") -> str:
     return f"""\
 version: v0.3
+listeners: [{{{listener}}}]
 providers:
   models: [{{name: {name}, backend_refs: [{{name: x, endpoint: "127.0.0.1:1"}}]}}]
 """
@@ -193,6 +195,30 @@ async def test_limits_hold_across_a_reload() -> None:
             await live.current().complete(HELLO)
         group.cancel_scope.cancel()
     assert live.current().in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("bound", "listeners", "warnings"),
+    [
+        (None, ["port: 7002", "port: 7001"], 1),
+        (None, ["port: 7002", "port: 7002"], 2),
+        (None, ["port: 7001, address: 127.0.0.2", "port: 7001"], 1),
+        (None, ["port: 7001, timeout: 5s"], 0),
+        (Bound("127.0.0.1", None), ["port: 7002"], 0),
+        (Bound("127.0.0.1", None), ["address: 127.0.0.2"], 1),
+        (Bound(None, 7001), ["port: 7001, address: 127.0.0.2"], 0),
+        (Bound("127.0.0.1", 7001), ["port: 7002"], 1),
+    ],
+)
+async def test_a_listener_is_compared_with_what_is_bound(
+    bound: Bound | None, listeners: list[str], warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = Gateway(parse_config(text(listener="port: 7001")))
+    async with LiveGateway(first, bound=bound) as live:
+        for listener in listeners:
+            assert await live.reload(partial(parse_config, text(listener=listener)))
+    told = [record for record in caplog.records if record.getMessage() == "listener_unchanged"]
+    assert len(told) == warnings
 
 
 async def test_reloads_never_overlap() -> None:

@@ -295,6 +295,30 @@ async def test_other_plugins_pass_when_the_request_names_a_model(
     assert (await route("cheap", plugins=plugins)).warnings == ()
 
 
+@pytest.mark.parametrize("model", ["auto", "acme/night", "vllm-sr/fusion", "cheap"])
+@pytest.mark.parametrize("text", ["short", "compare"])
+async def test_unknown_field_of_a_fusion_plugin_is_refused_whatever_route_would_win(
+    text: str, model: str
+) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        await route(model, text, plugins=[{"id": "web"}, {"id": "fusion", "bogus": 1}])
+    assert caught.value.param == "plugins[1].bogus"
+
+
+@pytest.mark.parametrize("model", ["auto", "vllm-sr/fusion", "cheap"])
+@pytest.mark.parametrize("more", [{}, {"enabled": False}])
+async def test_second_fusion_plugin_is_refused(model: str, more: dict[str, Any]) -> None:
+    plugins = [*panel("coder", id="openrouter:fusion"), {"id": " fusion", **more}]
+    with pytest.raises(InvalidRequestError) as caught:
+        await route(model, "compare", plugins=plugins)
+    assert caught.value.param == "plugins[1]"
+
+
+async def test_any_number_of_others_plugins_passes() -> None:
+    plugins = [{"id": "web"}, *panel("coder"), {"id": "web"}]
+    assert (await route("vllm-sr/fusion", "compare", plugins=plugins)).decision == "deep"
+
+
 @pytest.mark.parametrize("text", ["short", FILLER])
 async def test_fusion_plugin_is_a_warning_when_the_route_is_another(text: str) -> None:
     found = await route("auto", text, plugins=panel("coder"))

@@ -1,7 +1,8 @@
 """Delivering an outcome: the final call, whole or streamed, with its fallbacks.
 
-Fallbacks are tried in the looper's order for as long as nothing has been passed on. Once a token is
-out, a failure ends the stream; another model's text is never spliced in.
+Fallbacks are tried in the looper's order for as long as nobody has answered. Once a word of an answer
+is out, a failure ends the stream; another model's text is never spliced in. A synthesis of which no
+more than reasoning was passed on has not answered: who takes over goes on in the same stream.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from .chat.chunks import ChunkRelay, Stamp, as_chunks, finished_choices
 from .chat.codec import Body
-from .chat.completion import Completion, Usage, said
+from .chat.completion import WITHHELD, Completion, Usage, says
+from .chat.hearing import Hearing
 from .chat.request import ChatRequest
 from .errors import (
     ConsilienceError,
@@ -43,10 +46,6 @@ FALLBACK_WAIT_S = 2.0
 """The longest `Retry-After` that is waited for while another model can be asked instead."""
 
 _OWN = frozenset(("fusion", "error", "id", "object", "created", "model", "choices", "usage"))
-_BESIDE_TEXT = ("tool_calls", "function_call", "refusal", "audio")
-_SUBSTANCE = ("content", *_BESIDE_TEXT)
-_WITHHELD = "content_filter"
-"""Like a refusal, this is the answer: another model's must not go around a provider's filter."""
 
 
 @dataclass(slots=True)
@@ -62,9 +61,13 @@ class Delivery:
     records: list[StageRecord] = field(default_factory=list)
     """Calls made to deliver, in order."""
     committed: bool = False
-    """Whether anything was passed on."""
+    """Whether an answer is under way, so that nobody can take over any more."""
+    _stamp: Stamp | None = None
+    """What the chunks that were passed on share; None while there were none."""
+    _roles: set[int] = field(default_factory=set)
+    """The choices of which a chunk was passed on before the answer began."""
     _patience: anyio.CancelScope | None = None
-    """Ends the wait for the first token of the stream."""
+    """Ends the wait for the first word of the answer."""
     _made: int = 0
     """The request's upstream calls before the model that is being asked."""
     _longest_wait_s: float = LONGEST_WAIT_S
@@ -127,20 +130,22 @@ class Delivery:
         last: ConsilienceError | None = None
         finals = self._finals() if self.outcome.finish is None else [await self.whole()]
         for position, final in enumerate(finals):
-            begun = anyio.current_time()
             self._turn_to(finals[position + 1 :])
-            relay = ChunkRelay(Stamp(self.id, self.created, final.model))
+            writing = self._writing(final)
+            relay = writing.relay
             try:
                 with _in_time(final, finals[position + 1 :]) as self._patience:
-                    ttft_ms = await self._relay(final, relay, emit)
+                    await self._relay(writing, emit)
             except ConsilienceError as exc:
-                self._note_failure(exc, final.model, begun, relay.usage)
+                self.committed = self.committed or writing.hearing.may_say
+                self._note_failure(exc, final.model, writing.begun, relay.usage)
                 last = exc if self.committed else self._telling(last, exc)
                 if self.committed or position == len(finals) - 1:
                     raise self._final_failure(last) from exc
+                await _end_thoughts(writing, emit)
                 continue
             if isinstance(final, ChatRequest):
-                self._note(final.model, begun, ttft_ms, relay.usage)
+                self._note(final.model, writing.begun, writing.ttft_ms, relay.usage)
             if include_usage:
                 await emit(Chunk(self._usage_chunk(relay.stamp)))
             return
@@ -193,34 +198,71 @@ class Delivery:
     def _finished(self, completion: Completion) -> Completion:
         return self.outcome.finish(completion) if self.outcome.finish else completion
 
-    async def _relay(self, final: Final, relay: ChunkRelay, emit: Emit) -> int | None:
-        """Relays one candidate's chunks; gives the milliseconds to its first token."""
-        begun = anyio.current_time()
-        ttft_ms: int | None = None
-        async with aclosing(self._chunks(final)) as chunks:
+    def _writing(self, final: Final) -> _Writing:
+        # clients need one model throughout a stream; who took over stands in the trace
+        stamp = self._stamp or Stamp(self.id, self.created, final.model)
+        return _Writing(final, ChunkRelay(stamp, roles=set(self._roles)), anyio.current_time())
+
+    async def _relay(self, writing: _Writing, emit: Emit) -> None:
+        """Relays one candidate's chunks."""
+        relay = writing.relay
+        async with aclosing(self._chunks(writing.final)) as chunks:
             async for chunk in chunks:
                 out = relay.relay(chunk)
-                if out is None or (not self.committed and self._is_empty_end(out)):
-                    continue
-                if ttft_ms is None:
-                    ttft_ms = ms_since(begun)
-                await self._send(out, final, emit)
-        if not self.committed and self.outcome.stage == "synthesis":
-            raise UnusableAnswerError("the answer is empty", model=final.model)
+                if out is not None:
+                    await self._send(out, writing, emit)
         closing = relay.closing()
-        if closing is not None or not self.committed:
-            await self._send(closing or relay.stamp.chunk(choices=[]), final, emit)
-        return ttft_ms
+        if closing is not None:
+            await self._send(closing, writing, emit)
+        if self.committed:
+            return
+        if self.outcome.stage == "synthesis":
+            raise UnusableAnswerError("the answer is empty", model=writing.final.model)
+        await self._send(relay.stamp.chunk(choices=[]), writing, emit)
 
-    async def _send(self, chunk: dict[str, Any], final: Final, emit: Emit) -> None:
-        if not self.committed:
-            self.committed = True
-            if self._patience is not None:  # from now on nobody can take over
-                self._patience.deadline = math.inf
-            so_far = self._records_so_far(final)
-            await emit(Begin(self.headers(final.model, so_far, None)))
+    async def _send(self, chunk: dict[str, Any], writing: _Writing, emit: Emit) -> None:
+        if self.committed:
+            await emit(Chunk(chunk))
+            return
+        # who is out of time passes nothing on, or half of it would be lost on its way
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        heard = self._heard(chunk, writing.hearing)
+        if heard is not None:
+            with self._client_s_time():
+                await self._pass_on(heard, writing, emit)
+
+    async def _pass_on(self, chunk: dict[str, Any], writing: _Writing, emit: Emit) -> None:
+        if writing.ttft_ms is None:
+            writing.ttft_ms = ms_since(writing.begun)
+            so_far = self._records_so_far(writing.final)
+            if self._stamp is None:
+                self._stamp = writing.relay.stamp
+                await emit(Begin(self.headers(writing.final.model, so_far, None)))
             self._traced(chunk, so_far)
         await emit(Chunk(chunk))
+
+    def _heard(self, chunk: dict[str, Any], hearing: Hearing) -> dict[str, Any] | None:
+        """Gives what may be passed on of a chunk, and notes whether the answer begins with it."""
+        heard: dict[str, Any] | None = chunk
+        if self.outcome.stage == "synthesis":
+            heard = hearing.hear(chunk)
+            self.committed = hearing.says
+            self._roles.update(c["index"] for c in (heard or {}).get("choices", ()))
+        else:
+            self.committed = True
+        return heard
+
+    @contextmanager
+    def _client_s_time(self) -> Iterator[None]:
+        """Stops the model's time while its client takes a piece; for good once it answers."""
+        scope, begun = self._patience, anyio.current_time()
+        if scope is None:
+            yield
+            return
+        until, scope.deadline = scope.deadline, math.inf
+        yield
+        if not self.committed:
+            scope.deadline = until + (anyio.current_time() - begun)
 
     def _records_so_far(self, final: Final) -> Sequence[StageRecord]:
         """The calls made, with the one that is streaming when others had failed before it.
@@ -234,24 +276,12 @@ class Delivery:
         )
         return (*self.records, writing)
 
-    def _is_empty_end(self, chunk: Mapping[str, Any]) -> bool:
-        """Whether a synthesis ends here without having said anything: then it has failed."""
-        return self.outcome.stage == "synthesis" and all(
-            c["finish_reason"]
-            and c["finish_reason"] != _WITHHELD
-            and not any(c["delta"].get(name) for name in _SUBSTANCE)
-            for c in chunk["choices"]
-        )
-
     def _check(self, completion: Completion) -> None:
         """An empty synthesis is a failure; a plain model's empty answer is its answer."""
         if self.outcome.stage != "synthesis":
             return
         for choice in completion.body["choices"]:
-            message = choice["message"]
-            if said(message) or any(message.get(name) for name in _BESIDE_TEXT):
-                return
-            if choice.get("finish_reason") == _WITHHELD:
+            if says(choice["message"]) or choice.get("finish_reason") == WITHHELD:
                 return
         raise UnusableAnswerError("the answer is empty", model=completion.model)
 
@@ -313,6 +343,29 @@ class Delivery:
                 attempts=self._attempts,
             )
         )
+
+
+@dataclass(slots=True)
+class _Writing:
+    """One candidate's part in a stream."""
+
+    final: Final
+    relay: ChunkRelay
+    begun: float
+    """By the event loop's clock."""
+    hearing: Hearing = field(default_factory=Hearing)
+    ttft_ms: int | None = None
+    """Milliseconds to the first chunk that was passed on; None while there was none."""
+
+
+async def _end_thoughts(writing: _Writing, emit: Emit) -> None:
+    """Closes the tags in which a model had reasoned: what the next one says is outside of them."""
+    choices = [
+        {"index": index, "delta": {"content": f"</{tag}>\n\n"}, "finish_reason": None}
+        for index, tag in writing.hearing.open_tags.items()
+    ]
+    if choices:
+        await emit(Chunk(writing.relay.stamp.chunk(choices=choices)))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import Any, Self
 import anyio
 from anyio.abc import TaskGroup
 
-from .config.root import Config
+from .config.root import Config, Listener
 from .errors import ConfigError, ConsilienceError
 from .gateway import Gateway
 from .telemetry import metrics
@@ -47,17 +47,36 @@ class ReloadState:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Where the process listens, as far as its configuration says so."""
+
+    address: str | None
+    """As the file has it; None where the command line said another, whatever the file says."""
+    port: int | None
+    """Likewise."""
+
+    def fits(self, listener: Listener) -> bool:
+        """Whether a listener asks for nothing but what is bound."""
+        return self.address in (None, listener.address) and self.port in (None, listener.port)
+
+
 class LiveGateway:
     """Holds the gateway that new requests go to. Open it with `async with`."""
 
-    def __init__(self, gateway: Gateway, *, stays_locked: bool = False) -> None:
+    def __init__(
+        self, gateway: Gateway, *, bound: Bound | None = None, stays_locked: bool = False
+    ) -> None:
         """
         Args:
             gateway: the first one.
+            bound: where the process listens. Default: where the first gateway's file says.
             stays_locked: whether no configuration may come into service that wants no client key:
                 others than this machine can connect, and nobody said `--no-auth`.
         """
+        first = gateway.config.listeners[0]
         self._current = gateway
+        self._bound = bound or Bound(first.address, first.port)
         self._stays_locked = stays_locked
         self._retiring: TaskGroup | None = None
         self._reloading = anyio.Lock()
@@ -130,8 +149,7 @@ class LiveGateway:
         metrics.RELOADS.of("ok").inc()
         metrics.note_served()
         log("config_reloaded", source=gateway.config.source, reloads=self.state.reloads)
-        was, now = old.config.listeners[0], gateway.config.listeners[0]
-        if (was.address, was.port) != (now.address, now.port):
+        if not self._bound.fits(gateway.config.listeners[0]):
             log("listener_unchanged", level=logging.WARNING, hint="a new address needs a restart")
         if self._retiring is not None:
             self._retiring.start_soon(old.drain)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from consilience.upstream.scripted import ScriptedUpstream
+from consilience.upstream.scripted import Reply, ScriptedUpstream
 from support.chat_server import chat_server, page, refusal
 from support.command import environment, invoke, run, started, written
 from support.golden import assert_golden
@@ -101,6 +101,16 @@ def test_plain_model_answers_without_a_panel(config: Path, upstream: RawServer) 
 
     assert (result.code, result.out) == (0, "says b\n")
     assert len(upstream.requests) == 1
+
+
+def test_panel_answers_for_a_writer_that_only_reasons(tmp_path: Path) -> None:
+    thoughtful = fusion_script(final=Reply("", reasoning="hm", finish_reason="length"))
+    with live_gateway(fusion_yaml(), ScriptedUpstream(thoughtful)) as url:
+        result = invoke("ask", "--url", url, "hi")
+
+    assert (result.code, result.out) == (0, "one\n")
+    assert "[model a, " in result.err
+    assert "degraded: synthesis (empty), degraded: synthesis (answered_by_panel)" in result.err
 
 
 @pytest.mark.parametrize("prompt", ["", " \n"])

@@ -6,6 +6,7 @@ import logging
 import math
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -110,6 +111,26 @@ def test_a_synthesis_that_fails_for_good_is_a_502_or_a_504(
     assert reply.error["message"] == f"model 'j': {failure}"
     assert reply.headers["x-should-retry"] == "false"
     assert "retry-after" not in reply.headers
+
+
+@pytest.mark.parametrize("reason", ["stop", "length"])
+@pytest.mark.parametrize(
+    "silent", [Reply("", reasoning="hm"), Reply(" \n"), Reply("<think>hm</think>")]
+)
+def test_a_streamed_synthesis_without_a_word_is_answered_by_the_panel(
+    silent: Reply, reason: str
+) -> None:
+    script = fusion_script(final=replace(silent, finish_reason=reason))
+    reply = _asked(script, stream=True, stream_options={"include_usage": True})
+    *chunks, done = reply.events
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    assert (reply.status, done) == (200, "[DONE]")
+    assert "".join(d.get("content") or "" for d in deltas).endswith("one")
+    assert chunks[-1]["fusion"]["degraded"] == [
+        {"stage": "synthesis", "reason": "empty"},
+        {"stage": "synthesis", "reason": "answered_by_panel"},
+    ]
+    assert chunks[-1]["fusion"]["synthesis_model"] == "a"
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 import socket
 from contextlib import ExitStack, suppress
+from typing import Any
 
 import pytest
 
@@ -140,12 +142,42 @@ def test_a_whole_head_is_bounded(gateway_url: str, target: str, headers: str, st
     ids=["TLS", "version", "path", "name", "lengths", "smuggling", "negative", "chunk"],
 )
 def test_what_is_not_http_is_a_400_of_ours_and_the_end(gateway_url: str, sent: bytes) -> None:
-    said = exchanged(gateway_url, sent)
-    if b"zz" in sent:  # the request was at work by then
-        assert said == b""
-        return
-    assert statuses(said) == [400]
-    assert json.loads(said.partition(b"\r\n\r\n")[2])["error"]["code"] == "invalid_request"
+    head, _, body = exchanged(gateway_url, sent).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert re.search(rb"\r\nx-request-id: req-[0-9a-f]{16}\r\n", head)
+    assert json.loads(body)["error"]["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize("expects", ["", "expect: 100-continue\r\n"], ids=["", "expects"])
+@pytest.mark.parametrize("pieces", [[b"zz\r\n"], [b"2\r\n{ \r\n", b"zz\r\n" + b"x" * 300_000]])
+def test_a_body_that_breaks_its_framing_is_a_400_and_asks_nobody(
+    pieces: list[bytes], expects: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    upstream = ScriptedUpstream()
+    head = chat_head(f"transfer-encoding: chunked\r\nx-request-id: mine-7\r\n{expects}")
+    with live_gateway(fusion_yaml(), upstream) as url, connected(url) as raw:
+        for piece in [head, *pieces]:
+            raw.sendall(piece)
+        said = rest(raw)
+        assert [s for s in statuses(said) if s != 100] == [400]
+        assert b"\r\nx-request-id: mine-7\r\n" in said
+        assert eventually(lambda: len(_logged(caplog, "mine-7")) == 2)
+    assert sorted(_logged(caplog, "mine-7")) == [("refused", 400), ("request", 499)]
+    assert upstream.calls == []
+
+
+def test_broken_framing_behind_a_request_does_not_garble_its_answer() -> None:
+    upstream = ScriptedUpstream(Reply("word " * 50, gap_s=0.01))
+    with live_gateway(fusion_yaml(), upstream) as url, connected(url) as raw:
+        raw.sendall(chat_request(stream=True))
+        assert raw.recv(10) == b"HTTP/1.1 2"
+        raw.sendall(chat_head("transfer-encoding: chunked\r\n") + b"zz\r\n")
+        assert b"HTTP/1.1 400" not in rest(raw)
+
+
+def test_a_long_stretch_that_is_not_http_is_refused_once(gateway_url: str) -> None:
+    assert statuses(exchanged(gateway_url, b"\x16" * MOST_HEAD_BYTES * 2)) == [400]
 
 
 def test_garbage_behind_a_request_does_not_garble_its_answer() -> None:
@@ -264,6 +296,14 @@ def test_who_is_refused_and_stays_is_cut_off() -> None:
         with connected(url) as raw:
             assert statuses(rest(raw)) == [503]
             assert eventually(lambda: _is_reset(raw))
+
+
+def _logged(caplog: pytest.LogCaptureFixture, request_id: str) -> list[tuple[str, Any]]:
+    """What was logged under an id: event and status."""
+    told = [(record.getMessage(), getattr(record, "fields", {})) for record in caplog.records]
+    return [
+        (event, fields.get("status")) for event, fields in told if fields.get("id") == request_id
+    ]
 
 
 def _answers(url: str) -> bool:

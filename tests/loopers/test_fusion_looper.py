@@ -92,6 +92,14 @@ async def test_the_synthesis_carries_all_of_the_clients_fields() -> None:
     assert all("plugins" not in call.body for call in models.calls)
 
 
+async def test_what_is_to_be_stored_is_the_synthesis_and_its_metadata_goes_with_it() -> None:
+    outcome, models = await deliberated(fusion(), asking(store=True, metadata={"job": "7"}))
+    final = final_of(outcome).body
+    assert (final["store"], final["metadata"]) == (True, {"job": "7"})
+    assert len(models.calls) == 3
+    assert not any({"store", "metadata"} & call.body.keys() for call in models.calls)
+
+
 async def test_fusions_temperature_fills_a_gap_of_the_synthesis() -> None:
     outcome, _ = await deliberated(fusion(temperature=0.9))
     assert final_of(outcome).body["temperature"] == 0.9

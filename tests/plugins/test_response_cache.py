@@ -193,6 +193,26 @@ def test_answer_is_kept_when_every_choice_ended() -> None:
     assert bound.answer(call("tools")) is not None
 
 
+@pytest.mark.parametrize("text", ["", " \n\t", "<think>hm</think>\n", None])
+def test_answer_that_says_nothing_is_not_kept(text: Any) -> None:
+    bound, whole = cache(), answer()
+
+    bound.keep(call(), answer(text))
+    bound.keep(call("two"), Completion({"choices": [whole.choice, answer(text).choice]}, "small"))
+
+    assert bound.answer(call()) is None
+    assert bound.answer(call("two")) is None
+
+
+def test_answer_that_calls_a_tool_says_something() -> None:
+    bound = cache()
+    calls = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+
+    bound.keep(call(), answer(message={"content": None, "tool_calls": calls}))
+
+    assert bound.answer(call()) is not None
+
+
 def test_what_is_handed_out_cannot_be_changed_for_the_next() -> None:
     bound = cache()
     bound.keep(call(), answer())

@@ -49,7 +49,9 @@ class ChunkRelay:
     stamp: Stamp
     usage: Usage | None = None
     """The last usage the upstream reported (some report it in every chunk, cumulatively)."""
-    _roles: set[int] = field(default_factory=set)
+    roles: set[int] = field(default_factory=set)
+    """The choices that the client knows the role of; from another's stream, too, that ended
+    without an answer."""
     _finished: set[int] = field(default_factory=set)
     _calls: dict[int, list[int]] = field(default_factory=dict)
     """Choice -> the `index` of each of its tool calls, in the order in which they began."""
@@ -68,7 +70,7 @@ class ChunkRelay:
 
     def closing(self) -> dict[str, Any] | None:
         """Gives a chunk that ends the choices which the upstream left without a finish reason."""
-        left = sorted(self._roles - self._finished)
+        left = sorted(self.roles - self._finished)
         if not left:
             return None
         choices: list[dict[str, Any]] = [
@@ -94,8 +96,8 @@ class ChunkRelay:
         news = any(value for name, value in delta.items() if name != "role")
         if not (news or reason or raw.get("logprobs")):
             return None
-        if index not in self._roles:
-            self._roles.add(index)
+        if index not in self.roles:
+            self.roles.add(index)
             delta = {**delta, "role": "assistant"}
             delta.setdefault("content", "")
         else:

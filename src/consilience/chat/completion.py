@@ -15,7 +15,15 @@ from .request import text_of
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _CACHE_WRITES = ("cache_creation_input_tokens", "cache_creation_tokens", "cache_write_tokens")
 """How Anthropic, LiteLLM and OpenRouter call prompt tokens that went into a cache."""
-_THINKING = re.compile(r"\A\s*<(think|thinking|reasoning)>(.*?)(?:</\1>|\Z)", re.DOTALL)
+THINKING_TAGS = ("think", "thinking", "reasoning")
+"""Tags in which models put reasoning in front of their text."""
+_THINKING = re.compile(rf"\A\s*<({'|'.join(THINKING_TAGS)})>(.*?)(?:</\1>|\Z)", re.DOTALL)
+
+BESIDE_TEXT = ("tool_calls", "function_call", "refusal", "audio")
+"""Fields of a message that say something without any text."""
+WITHHELD = "content_filter"
+"""Like a refusal, this finish reason is the answer: another model's must not go around a provider's
+filter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +173,11 @@ class Completion:
 def said(message: Mapping[str, Any]) -> str:
     """What a message says, without reasoning that stands in front of it in tags."""
     return _THINKING.sub("", text_of(message), count=1).strip()
+
+
+def says(message: Mapping[str, Any]) -> bool:
+    """Whether a message has anything for its reader: text, a call, a refusal, sound."""
+    return bool(said(message)) or any(message.get(name) for name in BESIDE_TEXT)
 
 
 def _count(usage: Mapping[str, Any], name: str) -> int:

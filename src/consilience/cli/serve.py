@@ -14,6 +14,7 @@ from ..config.root import Config, is_loopback
 from ..errors import ConsilienceError
 from ..keys.store import KeyStore, is_there
 from ..limits.guard import store_of
+from ..live import Bound
 from .console import err, report
 from .exit_codes import FAILED, USAGE
 from .introduction import introduce
@@ -65,18 +66,20 @@ def serve(
             " choose another --host or --port"
         )
         return FAILED
+    place = Bound(None if host else address, wanted if port is None else None)
     with bound:
         if workers > 1:
-            return _with_workers(workers, found, bound, logs, no_auth=no_auth)
+            plan = Plan(
+                found.path, found.text, found.config.source, found.notes, logs, place, no_auth
+            )
+            return _with_workers(workers, found, bound, plan)
         try:
-            return run_here(found, bound, no_auth=no_auth)
+            return run_here(found, bound, place, no_auth=no_auth)
         except ConsilienceError as exc:
             return report(exc)
 
 
-def _with_workers(
-    count: int, found: FoundConfig, bound: socket.socket, logs: Logs, *, no_auth: bool
-) -> int:
+def _with_workers(count: int, found: FoundConfig, bound: socket.socket, plan: Plan) -> int:
     if sys.platform == "win32":
         err.print("error: --workers needs a system on which processes can share a socket")
         return USAGE
@@ -85,7 +88,6 @@ def _with_workers(
 
     bound.listen(BACKLOG)
     where = bound.getsockname()[:2]
-    plan = Plan(found.path, found.text, found.config.source, found.notes, logs, no_auth)
     with counted_together() as uncount:
         return Workers(
             count,

@@ -32,7 +32,7 @@ from ..http.drain import Drain
 from ..http.metrics import keep_levels
 from ..http.models import Process
 from ..http.protocol import ClientBounds, guarded
-from ..live import Fingerprint, LiveGateway, watch
+from ..live import Bound, Fingerprint, LiveGateway, watch
 from .console import err
 from .introduction import introduce
 from .setup import FoundConfig
@@ -130,6 +130,7 @@ class Server(uvicorn.Server):
 async def run_server(
     found: FoundConfig,
     bound: socket.socket,
+    place: Bound,
     *,
     no_auth: bool,
     worker: int | None = None,
@@ -143,6 +144,7 @@ async def run_server(
     Args:
         found: the configuration.
         bound: a bound socket.
+        place: what of its address the configuration chose.
         no_auth: whether it may serve others than this machine without any key.
         worker: which of several processes this is, from 1.
         line: to the parent, when there is one.
@@ -151,7 +153,8 @@ async def run_server(
         ConsilienceError: the gateway cannot be opened.
     """
     stays_locked = not no_auth and not is_loopback(str(bound.getsockname()[0]))
-    async with LiveGateway(Gateway(found.config), stays_locked=stays_locked) as live:
+    first = Gateway(found.config)
+    async with LiveGateway(first, bound=place, stays_locked=stays_locked) as live:
         bound.listen(BACKLOG)  # who reads the address can connect at once
         drain = Drain()
         stop = Stop(drain)

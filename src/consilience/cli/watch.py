@@ -72,7 +72,8 @@ class Watch:
         if not self._shown:
             return
         usage, trace = final.get("usage") or {}, final.get("fusion") or {}
-        said = [f"model {plain(str(final.get('model', '?')))}"]
+        writer = trace.get("synthesis_model") or final.get("model", "?")
+        said = [f"model {plain(str(writer))}"]
         if usage:
             said.append(f"{usage.get('total_tokens', 0)} tokens")
         if trace.get("iterations"):

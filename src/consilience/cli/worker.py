@@ -16,6 +16,7 @@ import anyio
 
 from ..config import parse_config
 from ..errors import ConsilienceError
+from ..live import Bound
 from ..telemetry.log import configure
 from .console import report, use_any_encoding
 from .server import run_server
@@ -46,6 +47,7 @@ class Plan:
     source: str
     notes: tuple[str, ...]
     logs: Logs
+    place: Bound
     no_auth: bool
 
     def load(self) -> FoundConfig:
@@ -63,6 +65,7 @@ class Plan:
 def run_here(
     found: FoundConfig,
     bound: socket.socket,
+    place: Bound,
     *,
     no_auth: bool,
     worker: int | None = None,
@@ -72,7 +75,7 @@ def run_here(
     use_uvloop = importlib.util.find_spec("uvloop") is not None
 
     async def run() -> int:
-        return await run_server(found, bound, no_auth=no_auth, worker=worker, line=line)
+        return await run_server(found, bound, place, no_auth=no_auth, worker=worker, line=line)
 
     return anyio.run(run, backend_options={"use_uvloop": use_uvloop})
 
@@ -86,7 +89,8 @@ def work(plan: Plan, number: int, line: Connection, bound: socket.socket) -> Non
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         found = plan.load()
-        sys.exit(run_here(found, bound, no_auth=plan.no_auth, worker=number, line=line))
+        code = run_here(found, bound, plan.place, no_auth=plan.no_auth, worker=number, line=line)
+        sys.exit(code)
     except ConsilienceError as exc:
         sys.exit(report(exc))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import secrets
 from typing import Any
 
 from starlette.types import Scope, Send
@@ -12,6 +14,7 @@ from ..errors import ConsilienceError, UpstreamError
 from ..telemetry.log import log_failure
 
 _NO_RETRY = "x-should-retry"
+_GOOD_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class _InternalError(ConsilienceError):
@@ -92,6 +95,11 @@ async def send_error(
         **(extra or {}),
     }
     await send_json(send, error_body(exc), status=exc.status, headers=headers)
+
+
+def request_id_for(given: str) -> str:
+    """Gives a request's id: the client's `x-request-id` where it is a good one, else a new one."""
+    return given if _GOOD_ID.fullmatch(given) else f"req-{secrets.token_hex(8)}"
 
 
 def request_id(scope: Scope) -> str:

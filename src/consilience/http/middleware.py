@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,10 +19,9 @@ from ..telemetry.log import log
 from ..telemetry.log import request_id as current_request
 from .body import headers_of
 from .disconnect import ClientGoneError
-from .errors import as_error, send_error
+from .errors import as_error, request_id_for, send_error
 from .head import check_head
 
-_GOOD_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 UNPROTECTED = frozenset(("/health", "/ready"))
 """Paths that answer without a client key; `/metrics` is one where the configuration says so."""
 METRICS_PATH = "/metrics"
@@ -51,8 +48,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers = headers_of(scope)
-        given = headers.get("x-request-id", "")
-        request_id = given if _GOOD_ID.fullmatch(given) else f"req-{secrets.token_hex(8)}"
+        request_id = request_id_for(headers.get("x-request-id", ""))
         state: dict[str, Any] = {**scope.get("state", {}), "request_id": request_id}
         # "app" makes Starlette raise its 404 and 405 in place of answering them in its own words
         scope = {**scope, "state": state, "app": self}

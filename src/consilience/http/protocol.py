@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -18,8 +19,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from ..chat.codec import encode
 from ..config.globals import Gateway as Settings
 from ..errors import ConsilienceError, HeadersTooLargeError, InvalidRequestError, OverloadedError
+from ..telemetry.log import log
+from .body import headers_of
 from .drain import Drain
-from .errors import error_body
+from .errors import error_body, request_id_for
 from .head import MOST_ADDRESS_BYTES, MOST_HEADER_BYTES
 
 if TYPE_CHECKING:
@@ -133,8 +136,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._linger_timer.cancel()
         for cycle in (self._at_work, *(waiting for waiting, _ in self.pipeline)):
             if cycle is not None and not cycle.response_complete:
-                cycle.disconnected = True
-                cycle.message_event.set()
+                _let_go(cycle)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -144,6 +146,11 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._awaiting_head:
             data = _UPGRADE.sub(_NO_UPGRADE, data)
         super().data_received(data)
+        self._bound(data)
+
+    def _bound(self, data: bytes) -> None:
+        if self._refused:
+            return
         if not self._just_begun:
             self._raw_bytes += len(data)
         self._just_begun = False
@@ -205,7 +212,14 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuses what is not HTTP."""
-        self._reject(InvalidRequestError("this is not a proper HTTP request"))
+        refusal = InvalidRequestError("this is not a proper HTTP request")
+        unread = self._at_work
+        if unread is not None and unread is self.cycle and _is_unread(unread):
+            _let_go(unread)
+            self.flow.resume_reading()
+            self._refuse(refusal, headers_of(dict(unread.scope)).get("x-request-id", ""))
+        else:
+            self._reject(refusal)
 
     def _reject(self, exc: ConsilienceError) -> None:
         """Refuses what came, unless an answer is under way, which the refusal would garble."""
@@ -254,13 +268,16 @@ class GuardedProtocol(HttpToolsProtocol):
             self._stall_timer.cancel()
             self._stall_timer = None
 
-    def _refuse(self, exc: ConsilienceError) -> None:
-        """Answers in place of the application, which never sees the request, and closes."""
+    def _refuse(self, exc: ConsilienceError, given_id: str = "") -> None:
+        """Answers in place of the application, which never sees the whole request, and closes."""
         self._refused = True
+        id_ = request_id_for(given_id)
+        log("refused", id=id_, status=exc.status, error=exc.code)
         body = encode(error_body(exc))
         retry = "" if exc.retry_after_s is None else f"retry-after: {exc.retry_after_s:.0f}\r\n"
         head = (
-            f"HTTP/1.1 {exc.status} {exc.code}\r\ncontent-type: application/json\r\n{retry}"
+            f"HTTP/1.1 {exc.status} {HTTPStatus(exc.status).phrase}\r\n"
+            f"content-type: application/json\r\nx-request-id: {id_}\r\n{retry}"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode("ascii") + body)
@@ -279,6 +296,18 @@ class GuardedProtocol(HttpToolsProtocol):
         self.all.lingering.add(self)
         self.transport.write_eof()
         self._linger_timer = self.loop.call_later(LINGER_S, self.transport.abort)
+
+
+def _is_unread(cycle: RequestResponseCycle) -> bool:
+    """Whether neither a request's body is whole nor its answer under way."""
+    return cycle.more_body and not cycle.response_started
+
+
+def _let_go(cycle: RequestResponseCycle) -> None:
+    """Ends a request for its application as if the client had hung up."""
+    cycle.disconnected = True
+    cycle.waiting_for_100_continue = False  # or a late `receive` would write behind the refusal
+    cycle.message_event.set()
 
 
 def guarded(bounds: ClientBounds, drain: Drain | None = None) -> type[HttpToolsProtocol]:

@@ -2,8 +2,8 @@
 
 Equal means: the same decision, the same caller, and the same body but for what does not change the
 answer (`stream`, `stream_options`, `user`, `metadata`). Nothing is compared by meaning. Kept are
-whole answers in which nothing went wrong; a hit makes no call. A new configuration begins with an
-empty cache.
+whole answers that say something and in which nothing went wrong; a hit makes no call. A new
+configuration begins with an empty cache.
 
 Who the caller is. `user`: the key that the client has shown and the user id that the identity
 header gives, together, so that a made-up header does not reach what another key's users asked;
@@ -21,7 +21,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from ..chat.codec import encode_sorted
-from ..chat.completion import Completion
+from ..chat.completion import Completion, says
 from ..chat.request import ChatRequest
 from .answers import Answers
 from .base import (
@@ -201,6 +201,6 @@ class ResponseCache(Answerer[ResponseCacheOptions]):
 
 
 def _is_whole(completion: Completion) -> bool:
-    """Whether every choice came to its end."""
+    """Whether every choice came to its end and says something to its reader."""
     choices: Sequence[Any] = completion.body["choices"]
-    return all(choice.get("finish_reason") in _WHOLE for choice in choices)
+    return all(c.get("finish_reason") in _WHOLE and says(c["message"]) for c in choices)

@@ -19,7 +19,7 @@ from ..errors import (
 from ..loopers import LOOPERS
 from ..loopers.base import Looper
 from ..loopers.fusion.looper import Fusion
-from ..loopers.fusion.override import read_plugin
+from ..loopers.fusion.override import check_entries, read_plugin
 from ..plugins.chain import NO_PLUGINS, PluginChain
 from ..signals.base import RequestFacts
 from ..signals.models import SignalModels
@@ -120,13 +120,15 @@ class Router:
 
         Raises:
             UnknownModelError: nothing has the name that the request puts into `model`.
+            InvalidRequestError: a plugin entry for Fusion is wrong, or there are two.
         """
         slug = self._slugs.get(request.model)
+        if slug is None and request.model not in self._models:
+            raise self._unknown(request.model)
+        check_entries(request, Fusion.plugin_ids)  # before a signal's helper model is paid
         if slug is not None:
             return await slug.table.consider(RequestFacts(request, headers, dry_run=dry_run))
-        if request.model in self._models:
-            return None
-        raise self._unknown(request.model)
+        return None
 
     def models(self, *, everything: bool = False) -> tuple[ModelEntry, ...]:
         """Gives the names that a request may use.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -40,6 +40,26 @@ def overridden(
     options = merge(base, plugin)
     _check_size(options, plugin, where, binding)
     return options, plugin
+
+
+def check_entries(request: ChatRequest, ids: Collection[str]) -> None:
+    """Checks a request's entry for Fusion, whichever route will win; nothing without one.
+
+    Args:
+        request: the client's request.
+        ids: by which its `plugins` speak to Fusion.
+
+    Raises:
+        InvalidRequestError: naming the field that is wrong, or an entry after the first.
+    """
+    ours = [i for i, entry in enumerate(request.plugins) if entry["id"].strip() in ids]
+    if len(ours) > 1:
+        where = f"plugins[{ours[1]}]"
+        raise InvalidRequestError(
+            f"{where}: plugins[{ours[0]}] is for Fusion already; put both into one", param=where
+        )
+    for i in ours:
+        read_plugin(request.plugins[i], request)
 
 
 def read_plugin(entry: Mapping[str, Any], request: ChatRequest) -> FusionPlugin:

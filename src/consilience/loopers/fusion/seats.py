@@ -23,6 +23,7 @@ HELD_BACK = frozenset(
         "logprobs",
         "top_logprobs",
         "store",
+        "metadata",  # OpenAI refuses it where `store` is not set
         "prediction",
         "modalities",
         "audio",
@@ -30,7 +31,8 @@ HELD_BACK = frozenset(
         "plugins",
     )
 )
-"""What only the synthesis call carries (contract 5.1). Everything else reaches every seat."""
+"""What only the synthesis call carries (contract 5.1, and `metadata`). Everything else reaches every
+seat."""
 
 
 def panel_request(

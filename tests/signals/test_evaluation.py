@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -19,8 +18,7 @@ from consilience.signals.base import (
     SignalRule,
     WaitingSignal,
 )
-from consilience.signals.evaluation import SignalSet
-from consilience.signals.inline import INLINE_BYTES, Inline
+from consilience.signals.evaluation import INLINE_BYTES, SignalSet
 from consilience.signals.keyword import KeywordRule
 
 pytestmark = pytest.mark.anyio
@@ -76,21 +74,6 @@ class Blocking(PureSignal[SignalRule]):
     def find(self, facts: RequestFacts) -> Mapping[str, SignalResult]:
         self.released.wait()
         return {}
-
-
-class Heavy(PureSignal[SignalRule]):
-    """Takes 30 ms of the processor, and tells which thread it was evaluated in."""
-
-    kind: ClassVar[str] = "heavy"
-    config_key: ClassVar[str] = "heavies"
-    Rule: ClassVar[type[SignalRule]] = SignalRule
-
-    def find(self, facts: RequestFacts) -> Mapping[str, SignalResult]:
-        end = time.thread_time() + 0.03
-        while time.thread_time() < end:
-            pass
-        there = float(threading.get_ident())
-        return {rule.name: SignalResult(True, value=there) for rule in self.rules}
 
 
 class Met(WaitingSignal[SignalRule]):
@@ -205,42 +188,6 @@ async def test_results_are_the_same_when_the_text_is_long() -> None:
     text = "compare " + "filler " * INLINE_BYTES
     results = await SignalSet.build(RULES, limit_s=30).evaluate(facts(text))
     assert {key.name: r.matched for key, r in results.items()} == {"a": True, "b": False}
-
-
-async def test_rules_that_take_long_go_to_a_thread_from_then_on() -> None:
-    signals = SignalSet([signal(Heavy)], limit_s=30)
-
-    async def thread_of(characters: int) -> float | None:
-        results = await signals.evaluate(facts("x" * characters))
-        return results[SignalKey("heavy", "rule")].value
-
-    here = float(threading.get_ident())
-    assert [await thread_of(1000) for _ in range(3)] == [here] * 3
-    assert await thread_of(1000) != here
-    assert await thread_of(501) != here
-    assert [await thread_of(500) for _ in range(3)] == [here] * 3  # likewise learnt for less
-    assert await thread_of(500) != here
-
-
-@pytest.mark.parametrize(
-    ("costs", "fits"),
-    [
-        ([(100, 1.0), (100, 1.0), (100, 0.0001), (100, 1.0), (100, 1.0)], True),
-        ([(100, 1.0), (100, 1.0), (49, 0.0001), (100, 1.0)], False),
-        ([(100, 1.0), (100, 1.0), (50, 0.0001), (100, 1.0)], True),
-        ([(100, 0.0099)] * 100, True),
-        ([(100, 0.0101)] * 3, False),
-    ],
-)
-def test_rules_are_heavy_when_nothing_like_it_was_quick(
-    costs: list[tuple[int, float]], fits: bool
-) -> None:
-    inline = Inline()
-    for size, seconds in costs:
-        inline.took(size, seconds)
-    assert inline.fits(100) is fits
-    assert inline.fits(50)
-    assert not inline.fits(INLINE_BYTES + 1)
 
 
 async def test_pure_kind_is_late_when_the_text_is_long_and_it_does_not_end() -> None:

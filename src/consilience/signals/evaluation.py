@@ -28,7 +28,6 @@ from .base import (
     WaitingSignal,
 )
 from .breaker import LateError, ModelError, RestingError, Seldom, log_failed, why_failed
-from .inline import Inline
 from .models import Comparison, NotReadyError, SignalModels
 from .turns import Turns
 from .vectors import Vectors, VectorSignal
@@ -37,6 +36,9 @@ log = logging.getLogger(__name__)
 
 LIMIT_S = 0.25
 """How long a kind may take before its rules count as failed."""
+INLINE_BYTES = 256 * 1024
+"""Up to this much text, pure kinds are evaluated in place: milliseconds, but for rules of hundreds of
+fuzzy keywords. Longer texts go to a thread, so that one request does not hold up the others."""
 _THREADS = 4
 
 Result = Mapping[str, SignalResult]
@@ -73,7 +75,6 @@ class SignalSet:
         }
         self._limit_s = limit_s
         self._threads = anyio.CapacityLimiter(_THREADS)
-        self._inline = Inline()
 
     @classmethod
     def build(
@@ -141,15 +142,14 @@ class SignalSet:
         await self._turns.take()
         results = dict(self._missing)
         seconds = {} if seconds is None else seconds
-        threaded = bool(self._pure) and not self._inline.fits(len(facts.text))
+        threaded = bool(self._pure) and len(facts.text) > INLINE_BYTES
         if not threaded:
-            first = begun = time.perf_counter()
+            begun = time.perf_counter()
             for signal in self._pure:
                 self._file(results, signal, _guarded(signal, signal.find, facts))
                 ended = time.perf_counter()
                 seconds[signal.kind] = ended - begun
                 begun = ended
-            self._inline.took(len(facts.text), begun - first)
         comparing = bool(self._comparison.signals)
         if self._waiting or self._asking or threaded:
             async with anyio.create_task_group() as group:

@@ -129,3 +129,24 @@ def test_a_window_that_was_written_down_goes_on_as_it_was(gaps: list[float]) -> 
 
 def test_what_a_clock_wrote_that_began_anew_is_left_out() -> None:
     assert Window.of([(5, 1), (11, 2), (90_000, 7)], 10.0).at(10.0) == 3
+
+
+def test_who_was_kept_waiting_counts_behind_who_was_not() -> None:
+    window = Window()
+    window.add(3, 101.5)
+    window.add(4, 100.9)  # read its clock before, and wrote after
+
+    assert list(window.uses()) == [(101, 7)]
+    window.take_back(4, 100.9, 110.0)
+    assert window.at(110.0) == 3
+    assert window.at(101 + WINDOW_S + 1) == 0
+
+
+def test_what_no_longer_counts_is_not_taken_back_from_later_uses() -> None:
+    window = Window()
+    window.add(4, 100.0)
+    window.add(3, 150.0)
+
+    window.take_back(4, 100.0, 100.0 + WINDOW_S + 1)
+
+    assert window.at(100.0 + WINDOW_S + 1) == 3

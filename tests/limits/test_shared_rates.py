@@ -75,7 +75,7 @@ async def test_processes_count_tokens_together(both: tuple[SharedRates, SharedRa
 
     await one.settle_tokens(KEY, held, 100.0, 10, 110.0)
 
-    assert await two.hold_tokens(KEY, 80, 110.0) == 80
+    assert await two.hold_tokens(KEY, 80, 110.0) == (80, True)
     assert two.headers(KEY, 110.0)["x-ratelimit-remaining-tokens"] == "10"
 
 
@@ -149,6 +149,33 @@ async def test_a_file_that_is_busy_for_a_moment_is_waited_for(
     assert await let_in(one, 100.0) == 0
 
 
+async def test_what_one_process_counted_alone_is_not_taken_back_from_all(
+    both: tuple[SharedRates, SharedRates], path: Path
+) -> None:
+    one, two = both
+    theirs = await two.hold_tokens(KEY, 40, 100.0)
+    with locked(path):
+        alone = await one.hold_tokens(KEY, 40, 100.0)
+        assert (alone.tokens, alone.shared, theirs.shared) == (40, False, True)
+
+    await one.settle_tokens(KEY, alone, 100.0, 5, 101.0)
+
+    assert one.headers(KEY, 101.0)["x-ratelimit-remaining-tokens"] == "55"
+    await two.settle_tokens(KEY, theirs, 100.0, 10, 101.0)
+    assert two.headers(KEY, 101.0)["x-ratelimit-remaining-tokens"] == "85"
+
+
+async def test_what_is_counted_alone_is_settled_alone(
+    both: tuple[SharedRates, SharedRates], path: Path
+) -> None:
+    one, _ = both
+    await one.hold_tokens(KEY, 10, 100.0)
+    with locked(path):
+        alone = await one.hold_tokens(KEY, 40, 100.0)
+        await one.settle_tokens(KEY, alone, 100.0, 5, 100.1)
+        assert one.headers(KEY, 100.1)["x-ratelimit-remaining-tokens"] == "85"
+
+
 async def test_who_is_cancelled_has_counted_what_was_used(
     both: tuple[SharedRates, SharedRates], path: Path
 ) -> None:
@@ -158,7 +185,7 @@ async def test_who_is_cancelled_has_counted_what_was_used(
         scope.cancel()
         await one.settle_tokens(KEY, held, 100.0, 10, 100.0)
 
-    assert await two.hold_tokens(KEY, 90, 100.0) == 90
+    assert await two.hold_tokens(KEY, 90, 100.0) == (90, True)
 
 
 @pytest.mark.parametrize("damage", [b"not a database" * 100, None], ids=["rubbish", "lost"])

@@ -44,9 +44,9 @@ class Window:
         return self.used
 
     def add(self, amount: int, now: float) -> None:
-        """Counts a use."""
+        """Counts a use; with the newest one at the earliest, which another process may have noted."""
         self.at(now)
-        second = math.floor(now)
+        second = max(math.floor(now), self._by_second[-1][0] if self._by_second else 0)
         if self._by_second and self._by_second[-1][0] == second:
             second, before = self._by_second.pop()
             self._by_second.append((second, before + amount))
@@ -54,15 +54,18 @@ class Window:
             self._by_second.append((second, amount))
         self.used += amount
 
-    def take_back(self, amount: int, then: float) -> None:
-        """Uncounts a part of what was counted at a moment, if it still counts."""
-        second = math.floor(then)
-        for at in reversed(range(len(self._by_second))):
-            if self._by_second[at][0] == second:
-                amount = min(amount, self._by_second[at][1])
-                self._by_second[at] = second, self._by_second[at][1] - amount
-                self.used -= amount
-                return
+    def take_back(self, amount: int, then: float, now: float) -> None:
+        """Uncounts a part of what was counted at a moment, or at once behind it, if it still counts."""
+        self.at(now)
+        begun = math.floor(then)
+        if self._leaves(begun) <= now:
+            return
+        for at, (second, counted) in enumerate(self._by_second):
+            if second >= begun:
+                taken = min(amount, counted)
+                self._by_second[at] = second, counted - taken
+                self.used -= taken
+                amount -= taken
 
     def wait_s(self, most: int, now: float) -> float:
         """Gives the seconds until at most so much counts, if nothing more is used."""
@@ -133,7 +136,7 @@ class KeyRates:
             used: the true figure.
             now: from when it counts.
         """
-        self.tokens.take_back(held, then)
+        self.tokens.take_back(held, then, now)
         if used:
             self.tokens.add(used, now)
 

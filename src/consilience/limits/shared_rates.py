@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import anyio
 
@@ -25,6 +25,16 @@ _REST_S = 0.25
 """How long the file is left alone that could not be used."""
 
 _T = TypeVar("_T")
+_Step = Callable[[KeyRates, bool], _T]
+"""Changes rates; is told whether they are everybody's."""
+
+
+class Held(NamedTuple):
+    """Tokens that were counted for a request before it used any."""
+
+    tokens: int
+    shared: bool = True
+    """Whether all processes count them, or this one alone."""
 
 
 class SharedRates:
@@ -69,39 +79,46 @@ class SharedRates:
             RateLimitedError: it is one too many; nothing was counted.
         """
         if key.limits.requests_per_minute is not None:
-            await self._change(key, now, lambda rates: rates.take_request(key.limits, now))
+            await self._change(key, now, lambda rates, _: rates.take_request(key.limits, now))
 
-    async def hold_tokens(self, key: VirtualKey, expected: int, now: float) -> int:
+    async def hold_tokens(self, key: VirtualKey, expected: int, now: float) -> Held:
         """Counts what a request is expected to use; see `KeyRates.hold_tokens`.
 
         Raises:
             RateLimitedError: too few are left; nothing was counted.
         """
         if key.limits.tokens_per_minute is None:
-            return 0
+            return Held(0)
         return await self._change(
-            key, now, lambda rates: rates.hold_tokens(key.limits, expected, now)
+            key,
+            now,
+            lambda rates, shared: Held(rates.hold_tokens(key.limits, expected, now), shared),
         )
 
     async def settle_tokens(
-        self, key: VirtualKey, held: int, then: float, used: int, now: float
+        self, key: VirtualKey, held: Held, then: float, used: int, now: float
     ) -> None:
         """Counts what a request used in place of that; see `KeyRates.settle_tokens`.
 
         It is done even if the caller is cancelled, which may then take half a second.
         """
-        if key.limits.tokens_per_minute is not None:
-            with anyio.CancelScope(shield=True):
-                await self._change(
-                    key, now, lambda rates: rates.settle_tokens(held, then, used, now)
-                )
+        if key.limits.tokens_per_minute is None:
+            return
+
+        def settle(rates: KeyRates, shared: bool) -> None:
+            # what only this process has counted is not to be taken back from everybody's
+            there = held.shared or not shared
+            rates.settle_tokens(held.tokens if there else 0, then, used, now)
+
+        with anyio.CancelScope(shield=True):
+            await self._change(key, now, settle)
 
     def headers(self, key: VirtualKey, now: float) -> Mapping[str, str]:
         """Gives `x-ratelimit-…`, from what this process last saw."""
         return self._last(key).headers(key.limits, now)
 
-    async def _change(self, key: VirtualKey, now: float, step: Callable[[KeyRates], _T]) -> _T:
-        """Takes a step in the sight of all, or, when that cannot be, in one's own."""
+    async def _change(self, key: VirtualKey, now: float, step: _Step[_T]) -> _T:
+        """Takes a step in the sight of all, or, when that cannot be, in one's own; it is told which."""
         if now >= self._rests_until:
             for pause_s in (*_PAUSES_S, None):
                 try:
@@ -111,15 +128,15 @@ class SharedRates:
                         self._fails(exc, now)
                         break
                 await anyio.sleep(pause_s)
-        return step(self._last(key))
+        return step(self._last(key), False)
 
-    def _change_now(self, key: VirtualKey, now: float, step: Callable[[KeyRates], _T]) -> _T:
+    def _change_now(self, key: VirtualKey, now: float, step: _Step[_T]) -> _T:
         file = self._join()
         with file.changing():
             requests, tokens = file.read(key.id)
             rates = KeyRates(Window.of(requests, now), Window.of(tokens, now))
             try:
-                done = step(rates)
+                done = step(rates, True)
             except RateLimitedError:
                 self._known[key.id] = rates
                 raise

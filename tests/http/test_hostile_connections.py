@@ -7,7 +7,8 @@ import logging
 import math
 import re
 import socket
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -273,7 +274,9 @@ def test_where_no_connection_is_idle_a_new_one_is_a_503() -> None:
         assert eventually(lambda: _answers(url))
 
 
-def test_who_is_refused_reads_why_though_it_was_still_sending() -> None:
+@contextmanager
+def _full() -> Iterator[str]:
+    """A gateway whose only connection is at work."""
     upstream = ScriptedUpstream({"a": NEVER})
     with (
         live_gateway(fusion_yaml(gateway="max_connections: 1"), upstream) as url,
@@ -281,21 +284,19 @@ def test_who_is_refused_reads_why_though_it_was_still_sending() -> None:
     ):
         at_work.sendall(chat_request())
         assert eventually(lambda: upstream.in_flight == 1)
-        sent = chat_head("content-length: 300000\r\n") + b" " * 300_000
+        yield url
+
+
+def test_who_is_refused_reads_why_though_it_was_still_sending() -> None:
+    sent = chat_head("content-length: 300000\r\n") + b" " * 300_000
+    with _full() as url:
         assert [statuses(exchanged(url, sent, sent, sent)) for _ in range(10)] == [[503]] * 10
 
 
 def test_who_is_refused_and_stays_is_cut_off() -> None:
-    upstream = ScriptedUpstream({"a": NEVER})
-    with (
-        live_gateway(fusion_yaml(gateway="max_connections: 1"), upstream) as url,
-        connected(url) as at_work,
-    ):
-        at_work.sendall(chat_request())
-        assert eventually(lambda: upstream.in_flight == 1)
-        with connected(url) as raw:
-            assert statuses(rest(raw)) == [503]
-            assert eventually(lambda: _is_reset(raw))
+    with _full() as url, connected(url) as raw:
+        assert statuses(rest(raw)) == [503]
+        assert eventually(lambda: _is_reset(raw))
 
 
 def _logged(caplog: pytest.LogCaptureFixture, request_id: str) -> list[tuple[str, Any]]:
